@@ -1,0 +1,110 @@
+"""storekit: see and preview Apache Airflow's task and asset state store.
+
+    import storekit as sk
+
+    store = sk.connect("airflow.db")     # read-only
+    store.tasks()                        # a DataFrame
+    store.snapshot().preview()           # what cleanup would delete, and why
+
+Everything public is here; what is heavy is imported at its first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from storekit import errors as errors
+    from storekit.accessors import AssetStoreAccessor, TaskStoreAccessor
+    from storekit.clock import Clock, ManualClock, SystemClock
+    from storekit.config import StateStoreConfig, UnknownOptionWarning
+    from storekit.errors import StorekitError
+    from storekit.frames.preview import Preview
+    from storekit.frames.scan import TableScan
+    from storekit.frames.snapshot import Snapshot, open_snapshot
+    from storekit.metastore import MetastoreStateBackend
+    from storekit.retention import Fate, Reason, Verdict, judge
+    from storekit.state import (
+        NEVER_EXPIRE,
+        AssetScope,
+        AssetWriter,
+        BaseStoreBackend,
+        StoreScope,
+        TaskScope,
+        WriterKind,
+        adapt_backend,
+    )
+    from storekit.store import Store, connect
+
+__all__ = [
+    "NEVER_EXPIRE",
+    "AssetScope",
+    "AssetStoreAccessor",
+    "AssetWriter",
+    "BaseStoreBackend",
+    "Clock",
+    "Fate",
+    "ManualClock",
+    "MetastoreStateBackend",
+    "Preview",
+    "Reason",
+    "Snapshot",
+    "StateStoreConfig",
+    "Store",
+    "StoreScope",
+    "StorekitError",
+    "SystemClock",
+    "TableScan",
+    "TaskScope",
+    "TaskStoreAccessor",
+    "UnknownOptionWarning",
+    "Verdict",
+    "WriterKind",
+    "__version__",
+    "adapt_backend",
+    "connect",
+    "errors",
+    "judge",
+    "open_snapshot",
+]
+
+_HOMES = {
+    "storekit.accessors": ("AssetStoreAccessor", "TaskStoreAccessor"),
+    "storekit.clock": ("Clock", "ManualClock", "SystemClock"),
+    "storekit.config": ("StateStoreConfig", "UnknownOptionWarning"),
+    "storekit.errors": ("StorekitError",),
+    "storekit.frames.preview": ("Preview",),
+    "storekit.frames.scan": ("TableScan",),
+    "storekit.frames.snapshot": ("Snapshot", "open_snapshot"),
+    "storekit.metastore": ("MetastoreStateBackend",),
+    "storekit.retention": ("Fate", "Reason", "Verdict", "judge"),
+    "storekit.state": (
+        "NEVER_EXPIRE",
+        "AssetScope",
+        "AssetWriter",
+        "BaseStoreBackend",
+        "StoreScope",
+        "TaskScope",
+        "WriterKind",
+        "adapt_backend",
+    ),
+    "storekit.store": ("Store", "connect"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return importlib.import_module("storekit.errors")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'storekit' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,70 @@
+"""Where a command reads from: a live database or a saved snapshot, with progress for whoever watches."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from storekit.config import StateStoreConfig
+    from storekit.frames.snapshot import Snapshot
+    from storekit.store import Progress
+
+__all__ = ["is_saved_snapshot", "options_in_force", "progress_bar", "snapshot_of"]
+
+
+def is_saved_snapshot(url: str | None) -> bool:
+    """Tell whether what was typed is a folder: no database is one."""
+    return url is not None and "://" not in url and Path(url).is_dir()
+
+
+def options_in_force(options: argparse.Namespace) -> StateStoreConfig:
+    """Return the options that apply to the database named: Airflow's own, or another's."""
+    from storekit.config import StateStoreConfig
+
+    named = getattr(options, "config", None)
+    if options.url is not None and named is None:
+        # This machine's file says nothing of another deployment's database; who exports a variable means it.
+        return StateStoreConfig.from_environment()
+    return StateStoreConfig.load(named)
+
+
+@contextmanager
+def snapshot_of(options: argparse.Namespace, config: StateStoreConfig | None = None) -> Iterator[Snapshot]:
+    """Take a snapshot of a database, or open a saved one; it is closed at the end."""
+    from storekit.frames.snapshot import open_snapshot
+    from storekit.store import connect
+
+    if is_saved_snapshot(options.url):
+        taken = open_snapshot(options.url)
+    else:
+        with (
+            connect(options.url, layout=options.layout, config=config or options_in_force(options)) as store,
+            progress_bar() as progress,
+        ):
+            taken = store.snapshot(progress=progress)
+    try:
+        yield taken
+    finally:
+        taken.close()
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress | None]:
+    """Show rows done on stderr, if someone looks and it takes long; a total of 0 is one that nobody knows."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(unit=" rows", unit_scale=True, delay=1, file=sys.stderr, leave=False) as bar:
+
+        def update(done: int, total: int) -> None:
+            bar.total = total or None
+            bar.update(done - bar.n)
+
+        yield update

@@ -1,0 +1,2 @@
+-- A whole snapshot, in no particular order: sorting it would hold it twice.
+SELECT * FROM rows

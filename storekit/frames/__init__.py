@@ -1,0 +1,3 @@
+"""Tables as Arrow, DuckDB and pandas: reading, column contracts, snapshots, previews."""
+
+from storekit.frames import accessor as accessor  # registers df.storekit

@@ -1,0 +1,309 @@
+"""Statements on single rows and on what has expired, built by pure functions.
+
+Nothing in this module opens a connection. A statement that changes rows repeats its whole condition, so that it
+stays right whatever happened between the look and the deed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Delete,
+    Insert,
+    Integer,
+    Select,
+    Text,
+    and_,
+    cast,
+    delete,
+    exists,
+    false,
+    func,
+    literal,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.engine import Dialect
+
+from storekit.metastore.layouts import DEFAULT_REGION, Layout
+from storekit.metastore.types import is_mysql
+from storekit.state import AssetScope, AssetWriter, TaskScope
+
+__all__ = [
+    "FIRST_INSTANT",
+    "LAST_INSTANT",
+    "asset_exists",
+    "clear_asset",
+    "clear_task",
+    "dag_run_exists",
+    "delete_asset_key",
+    "delete_expired",
+    "delete_task_key",
+    "expired",
+    "get_asset_value",
+    "get_task_value",
+    "is_active",
+    "keyset_bound",
+    "of_asset",
+    "set_asset_value",
+    "set_task_value",
+]
+
+
+FIRST_INSTANT = "TIMESTAMPTZ '0001-01-01 00:00:00+00'"
+LAST_INSTANT = "TIMESTAMPTZ '9999-12-31 23:59:59.999999+00'"
+"""What Python and Arrow can tell; PostgreSQL knows more, and infinities beside."""
+
+
+# --- one row ---------------------------------------------------------------------------------------------------
+
+
+def _in_scope(layout: Layout, scope: TaskScope, *, all_map_indices: bool = False) -> ColumnElement[bool]:
+    columns = layout.task_store.c
+    conditions = [
+        columns.dag_id == scope.dag_id,
+        columns.run_id == scope.run_id,
+        columns.task_id == scope.task_id,
+    ]
+    if not all_map_indices:
+        conditions.append(columns.map_index == scope.map_index)
+        if layout.has_regions:
+            # A scope names no region; an expansion's own regions are reached by all_map_indices only.
+            conditions.append(columns.region_id == DEFAULT_REGION)
+    return and_(*conditions)
+
+
+def _of_dag_run(layout: Layout, scope: TaskScope) -> ColumnElement[bool]:
+    return and_(layout.dag_run.c.dag_id == scope.dag_id, layout.dag_run.c.run_id == scope.run_id)
+
+
+def is_active(layout: Layout) -> ColumnElement[bool]:
+    """Whether the asset of the enclosing statement is declared by a Dag."""
+    active = layout.asset_active
+    return exists().where(active.c.name == layout.asset.c.name, active.c.uri == layout.asset.c.uri)
+
+
+def of_asset(layout: Layout, scope: AssetScope) -> ColumnElement[bool]:
+    asset = layout.asset
+    conditions: list[ColumnElement[bool]] = []
+    if scope.asset_id is not None:
+        conditions.append(asset.c.id == scope.asset_id)
+    else:
+        # A name or a URI means the active asset: an inactive one may share it (source: released AssetScope).
+        conditions.append(is_active(layout))
+    if scope.name is not None:
+        conditions.append(asset.c.name == scope.name)
+    if scope.uri is not None:
+        conditions.append(asset.c.uri == scope.uri)
+    return and_(*conditions)
+
+
+def _of_asset_rows(layout: Layout, scope: AssetScope) -> ColumnElement[bool]:
+    if scope.asset_id is not None and scope.name is None and scope.uri is None:
+        return layout.asset_store.c.asset_id == scope.asset_id
+    matching = select(layout.asset.c.id).where(of_asset(layout, scope))
+    return layout.asset_store.c.asset_id.in_(matching)
+
+
+def get_task_value(layout: Layout, scope: TaskScope, key: str) -> Select[str]:
+    """Select the value of one key."""
+    return select(layout.task_store.c.value).where(_in_scope(layout, scope), layout.task_store.c.key == key)
+
+
+def get_asset_value(layout: Layout, scope: AssetScope, key: str) -> Select[str]:
+    """Select the value of one key of an asset."""
+    return select(layout.asset_store.c.value).where(_of_asset_rows(layout, scope), layout.asset_store.c.key == key)
+
+
+def dag_run_exists(layout: Layout, scope: TaskScope) -> Select[int]:
+    """Select a 1 if the scope's DagRun is there."""
+    return select(literal_column("1", Integer)).select_from(layout.dag_run).where(_of_dag_run(layout, scope))
+
+
+def asset_exists(layout: Layout, scope: AssetScope) -> Select[int]:
+    """Select a 1 if the scope's asset is there."""
+    return select(literal_column("1", Integer)).select_from(layout.asset).where(of_asset(layout, scope))
+
+
+def set_task_value(
+    layout: Layout,
+    dialect: Dialect,
+    scope: TaskScope,
+    key: str,
+    value: str,
+    *,
+    updated_at: datetime,
+    expires_at: datetime | None,
+    never_expire: bool,
+) -> Insert:
+    """Insert or replace one row, in one statement; it touches no row where the DagRun is missing."""
+    table = layout.task_store
+    identity: dict[str, Any] = {"task_id": scope.task_id, "map_index": scope.map_index, "key": key}
+    if layout.has_regions:
+        identity["region_id"] = DEFAULT_REGION
+    replaced: dict[str, Any] = {"value": value, "updated_at": updated_at, "expires_at": expires_at}
+    if layout.has_never_expire:
+        replaced["never_expire"] = never_expire
+    parents = {
+        "dag_run_id": layout.dag_run.c.id,
+        "dag_id": layout.dag_run.c.dag_id,
+        "run_id": layout.dag_run.c.run_id,
+    }
+    given = {**identity, **replaced}
+    rows = select(*parents.values(), *(literal(each, table.c[name].type) for name, each in given.items())).where(
+        _of_dag_run(layout, scope)
+    )
+    return _upsert(
+        dialect,
+        table,
+        [*parents, *given],
+        rows,
+        conflict=["dag_run_id", *identity],
+        replaced=replaced,
+    )
+
+
+def set_asset_value(
+    layout: Layout,
+    dialect: Dialect,
+    scope: AssetScope,
+    key: str,
+    value: str,
+    *,
+    updated_at: datetime,
+    writer: AssetWriter | None,
+) -> Insert:
+    """Insert or replace one row of an asset, in one statement; it touches no row where the asset is missing.
+
+    Without a writer, an existing row keeps the writer that it names (as released Airflow does).
+    """
+    table = layout.asset_store
+    replaced: dict[str, Any] = {"value": value, "updated_at": updated_at}
+    if writer is not None:
+        replaced |= {
+            "last_updated_by_kind": writer.kind.value,
+            "last_updated_by_dag_id": writer.dag_id,
+            "last_updated_by_run_id": writer.run_id,
+            "last_updated_by_task_id": writer.task_id,
+            "last_updated_by_map_index": writer.map_index,
+        }
+        if layout.has_regions:
+            # What wrote before is not what wrote now: leave nothing of it behind.
+            replaced |= {
+                "last_updated_by_task_instance_id": None,
+                "last_updated_by_region_id": None,
+                "last_updated_by_region_index": writer.map_index,
+                "last_updated_by_try_number": None,
+            }
+    given = {"key": key, **replaced}
+    rows = select(layout.asset.c.id, *(literal(each, table.c[name].type) for name, each in given.items())).where(
+        of_asset(layout, scope)
+    )
+    return _upsert(dialect, table, ["asset_id", *given], rows, conflict=["asset_id", "key"], replaced=replaced)
+
+
+def _upsert(
+    dialect: Dialect,
+    table: Any,
+    names: list[str],
+    rows: Select[Any],
+    *,
+    conflict: list[str],
+    replaced: Mapping[str, Any],
+) -> Insert:
+    columns = [table.c[name] for name in names]
+    typed = {table.c[name].name: literal(each, table.c[name].type) for name, each in replaced.items()}
+    if is_mysql(dialect):
+        return mysql.insert(table).from_select(columns, rows, include_defaults=False).on_duplicate_key_update(typed)
+    insert = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+    return (
+        insert(table)
+        .from_select(columns, rows, include_defaults=False)
+        .on_conflict_do_update(index_elements=[table.c[name] for name in conflict], set_=typed)
+    )
+
+
+def delete_task_key(layout: Layout, scope: TaskScope, key: str) -> Delete:
+    """Delete one key."""
+    return delete(layout.task_store).where(_in_scope(layout, scope), layout.task_store.c.key == key)
+
+
+def delete_asset_key(layout: Layout, scope: AssetScope, key: str) -> Delete:
+    """Delete one key of an asset."""
+    return delete(layout.asset_store).where(_of_asset_rows(layout, scope), layout.asset_store.c.key == key)
+
+
+def clear_task(layout: Layout, scope: TaskScope, *, all_map_indices: bool) -> Delete:
+    """Delete every key of a task instance, or of all the mapped instances of its task."""
+    return delete(layout.task_store).where(_in_scope(layout, scope, all_map_indices=all_map_indices))
+
+
+def clear_asset(layout: Layout, scope: AssetScope) -> Delete:
+    """Delete every key of an asset."""
+    return delete(layout.asset_store).where(_of_asset_rows(layout, scope))
+
+
+# --- what garbage collection may delete ------------------------------------------------------------------------
+
+
+def expired(layout: Layout, dialect: Dialect, now: datetime) -> ColumnElement[bool]:
+    """Return the predicate of cleanup: the DELETE's form of `storekit.retention.verdicts.judge`.
+
+    ``expires_at < now``, strictly; NULL never; a flagged row never, whatever its expiry says. What is no instant at all
+    is no expiry: such a row is never deleted.
+    """
+    columns = layout.task_store.c
+    conditions = [columns.expires_at < literal(now, columns.expires_at.type), *_is_instant(layout, dialect)]
+    if layout.has_never_expire:
+        conditions.append(columns.never_expire == false())
+    return and_(*conditions)
+
+
+def _is_instant(layout: Layout, dialect: Dialect) -> list[ColumnElement[bool]]:
+    """Return what tells an instant from what a column may hold beside one."""
+    column = layout.task_store.c.expires_at
+    if dialect.name == "sqlite":
+        # Any text may stand there, and texts are compared as such: only the form that SQLAlchemy writes compares as
+        # instants do. strftime gives another text for a day that no month has, once it is made to compute.
+        text = cast(column, Text)
+        seconds = func.substr(text, 1, 19)
+        return [
+            func.length(text) == 26,
+            func.strftime("%Y-%m-%d %H:%M:%S", seconds, "+0 seconds") == seconds,
+            text.op("GLOB")("*.[0-9][0-9][0-9][0-9][0-9][0-9]"),
+        ]
+    if dialect.name == "postgresql":
+        return [column >= literal_column(FIRST_INSTANT)]  # not -infinity, not before the year 1
+    if is_mysql(dialect) and layout.is_airflow:
+        return [func.unix_timestamp(column) > 0]  # not the zero date
+    return []
+
+
+def keyset_bound(layout: Layout, dialect: Dialect, now: datetime, *, after: int | None, batch_size: int) -> Select[int]:
+    """Select the id of the last row of the next batch, or nothing where no full batch is left."""
+    columns = layout.task_store.c
+    statement = select(columns.id).where(expired(layout, dialect, now))
+    if after is not None:
+        statement = statement.where(columns.id > after)
+    return statement.order_by(columns.id).limit(1).offset(batch_size - 1)
+
+
+def delete_expired(
+    layout: Layout, dialect: Dialect, now: datetime, *, after: int | None = None, up_to: int | None = None
+) -> Delete:
+    """Delete the expired rows with ``after < id <= up_to``; a bound of None is no bound.
+
+    The ids only divide the work. What decides is the predicate, evaluated on the row as it is when deleted: a
+    key refreshed since the bound was read is kept.
+    """
+    statement = delete(layout.task_store).where(expired(layout, dialect, now))
+    if after is not None:
+        statement = statement.where(layout.task_store.c.id > after)
+    if up_to is not None:
+        statement = statement.where(layout.task_store.c.id <= up_to)
+    return statement

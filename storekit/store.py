@@ -1,0 +1,351 @@
+"""`connect` and `Store`: the one door to a live database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from storekit import __version__
+from storekit.clock import SYSTEM_CLOCK, Clock, as_utc
+from storekit.config import StateStoreConfig, metadata_database_url
+from storekit.errors import QueryError, ReadOnlyError, SnapshotError
+from storekit.frames.contract import ASSETS, ROWS, TASKS, Table
+from storekit.frames.cursor import CursorRoute
+from storekit.frames.routes import (
+    MYSQL_BATCH_ROWS,
+    SQLITE_BATCH_ROWS,
+    AdbcPostgresRoute,
+    AdbcSqliteRoute,
+    ConnectorxRoute,
+    Route,
+)
+from storekit.frames.scan import TableScan
+from storekit.frames.snapshot import Snapshot, SnapshotInfo
+from storekit.frames.wire import to_contract
+from storekit.metastore.backend import MetastoreStateBackend
+from storekit.metastore.engines import READ_ONLY, READ_WRITE, Database
+from storekit.metastore.layouts import Layout
+from storekit.metastore.reading import ReadingPlan, plan_reading
+from storekit.metastore.scans import Where, count_rows, scan_assets, scan_rows, scan_tasks
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from sqlalchemy import Select
+    from sqlalchemy.engine import URL
+    from sqlalchemy.sql.expression import CompoundSelect
+
+__all__ = ["Store", "connect"]
+
+DtypeBackend = Literal["numpy_nullable", "pyarrow"]
+Progress = Callable[[int, int], None]
+
+_SMALLER_BATCHES = (16, 1)
+"""Rows per batch, tried in turn where the values of the usual batch are more than Arrow holds."""
+
+
+def connect(
+    url: str | Path | URL | MetastoreStateBackend | None = None,
+    *,
+    writable: bool = False,
+    layout: str | None = None,
+    config: StateStoreConfig | None = None,
+    clock: Clock | None = None,
+) -> Store:
+    """Open a state store.
+
+    Parameters
+    ----------
+    url
+        A database URL, the path of a SQLite file, a `MetastoreStateBackend`, or None for the database that
+        Airflow's own configuration names.
+    writable
+        False: nothing can be written, and the database itself enforces it (SQLite ``mode=ro``, read-only
+        transactions elsewhere). A store in memory is its backend's own: there only `Store.backend` refuses.
+    layout
+        ``storekit``, ``airflow-3.3`` or ``airflow-3.4``, where a database holds more than one.
+    config
+        The options in force. By default Airflow's own where ``url`` is None, and the defaults elsewhere: this
+        machine's configuration says nothing of another deployment's database.
+    clock
+        What `Store.snapshot` takes its instant from, and `Store.backend` stamps and cleans by; by default the
+        backend's, or the system's.
+
+    Raises
+    ------
+    ConnectError, MissingDriverError
+        If the database cannot be opened.
+    LayoutError
+        If it holds no state store; it says what was looked for.
+    """
+    if isinstance(url, MetastoreStateBackend):
+        shared = url.database
+        named = layout or shared.layout.name
+        database = shared if shared.url.in_memory else Database(shared.url, access=_access(writable), layout=named)
+        return Store(database, config=config or url.config, writable=writable, clock=clock or url.clock)
+    if url is None:
+        config = config or StateStoreConfig.load()
+        url = metadata_database_url()
+    database = Database(url, access=_access(writable), layout=layout)
+    return Store(database, config=config or StateStoreConfig(), writable=writable, clock=clock or SYSTEM_CLOCK)
+
+
+def _access(writable: bool) -> str:
+    return READ_WRITE if writable else READ_ONLY
+
+
+class Store:
+    """A live state store; made by `connect`.
+
+    Everything it returns is read afresh. Use it as a context manager, or `close` it.
+
+    A SQLite file that this process has open already (a backend that is not closed, a writable store) is read by
+    Python's own SQLite rather than by ADBC's, for the sake of its locks; that costs some four times the CPU.
+    """
+
+    def __init__(self, database: Database, *, config: StateStoreConfig, writable: bool, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self.config = config
+        self.writable = writable
+        self.layout: Layout = database.layout
+
+    def __repr__(self) -> str:
+        mode = "writable" if self.writable else "read-only"
+        return f"Store({self.description}, {self.layout.name}, {mode})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. A database in memory is gone when its backend is, not before."""
+        if not self._database.url.in_memory:
+            self._database.dispose()
+
+    @property
+    def description(self) -> str:
+        """The database's name, without credentials."""
+        return self._database.description
+
+    @property
+    def backend(self) -> MetastoreStateBackend:
+        """The backend over this database, to read and write single keys with.
+
+        Raises
+        ------
+        ReadOnlyError
+            If the store was opened without ``writable=True``.
+        """
+        if not self.writable:
+            raise ReadOnlyError(
+                f"{self.description} is open for reading only",
+                hint="open it with connect(url, writable=True)",
+            )
+        return MetastoreStateBackend.over(self._database, config=self.config, clock=self._clock)
+
+    # --- tables ------------------------------------------------------------------------------------------------
+
+    def tasks(
+        self,
+        *,
+        values: bool = True,
+        decode: bool = False,
+        where: Where | None = None,
+        dtype_backend: DtypeBackend | None = None,
+    ) -> pd.DataFrame:
+        """Return the task store, one row per entry, in the database's order.
+
+        Parameters
+        ----------
+        values
+            Whether to read ``value`` too. Values may be secrets, and large.
+        decode
+            Add ``decoded`` (the value as Python objects; None where it is not JSON) and ``decode_error``.
+        where
+            ``{"dag_id": "etl", "key": ["a", "b"]}``: equality, or one of several, on ``dag_id``, ``run_id``,
+            ``task_id``, ``map_index``, ``key``; evaluated by the database.
+        dtype_backend
+            As in pandas; None: ``str``, ``int64``, ``datetime64[us, UTC]`` and ``boolean``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``dag_id``, ``run_id``, ``task_id`` (str), ``map_index`` (int64), ``region_id`` (str; NaN before
+            3.4), ``key``, ``value`` (str), ``value_bytes`` (int64, bytes), ``updated_at``, ``expires_at``
+            (datetime64[us, UTC]; NaT: no expiry), ``never_expire`` (boolean; NA where the layout has no flag).
+
+        Raises
+        ------
+        QueryError
+            If ``where`` names another column or holds something else than values.
+        ConnectError
+            If the database cannot be read.
+        """
+        return self.scan_tasks(values=values or decode, where=where).to_pandas(
+            dtype_backend=dtype_backend, decode=decode
+        )
+
+    def assets(
+        self,
+        *,
+        values: bool = True,
+        decode: bool = False,
+        where: Where | None = None,
+        dtype_backend: DtypeBackend | None = None,
+    ) -> pd.DataFrame:
+        """Return the asset store, one row per entry; parameters and errors as for `tasks`.
+
+        ``where`` takes ``asset_id``, ``asset_name``, ``asset_uri`` and ``key``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``asset_id`` (int64), ``asset_name``, ``asset_uri`` (str), ``active`` (bool: a Dag declares it now),
+            ``key``, ``value`` (str), ``value_bytes`` (int64), ``updated_at`` (datetime64[us, UTC]),
+            ``last_updated_by_kind``, ``…_dag_id``, ``…_run_id``, ``…_task_id`` (str; NaN: not recorded),
+            ``last_updated_by_map_index`` (Int64).
+        """
+        return self.scan_assets(values=values or decode, where=where).to_pandas(
+            dtype_backend=dtype_backend, decode=decode
+        )
+
+    def scan_tasks(
+        self, *, values: bool = True, where: Where | None = None, batch_rows: int | None = None
+    ) -> TableScan:
+        """Return the task store as a stream, for a store larger than memory; see `TableScan`.
+
+        Parameters
+        ----------
+        values, where
+            As for `tasks`.
+        batch_rows
+            Rows per batch at most, 1 or more; None: the driver's choice. The values of a batch must be less than
+            2 GiB together. PostgreSQL's driver fills batches by size and does not heed it.
+
+        Raises
+        ------
+        QueryError
+            As for `tasks`, and if ``batch_rows`` is no such number.
+        """
+        statement = scan_tasks(self.layout, self._dialect, values=values, where=where)
+        return self._scan(statement, TASKS, values=values, batch_rows=batch_rows)
+
+    def scan_assets(
+        self, *, values: bool = True, where: Where | None = None, batch_rows: int | None = None
+    ) -> TableScan:
+        """Return the asset store as a stream; parameters and errors as for `scan_tasks`."""
+        statement = scan_assets(self.layout, self._dialect, values=values, where=where)
+        return self._scan(statement, ASSETS, values=values, batch_rows=batch_rows)
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many rows ``tasks`` and ``assets`` have."""
+        tasks, assets = self._database.run(lambda connection: connection.execute(count_rows(self.layout)).one())
+        return {"tasks": tasks, "assets": assets}
+
+    # --- snapshot ----------------------------------------------------------------------------------------------
+
+    def snapshot(self, *, progress: Progress | None = None) -> Snapshot:
+        """Freeze this instant: every row's metadata and size, no values.
+
+        Read by one statement, so it is one instant on every database. All analysis (`Snapshot.preview`,
+        `Snapshot.sql`) reads the snapshot, never the database.
+
+        Parameters
+        ----------
+        progress
+            Called with (rows read, rows in all) while reading.
+
+        Raises
+        ------
+        ConnectError
+            If the database cannot be read, or holds a cell that cannot be.
+        SnapshotError
+            If the store's clock tells an instant without a zone.
+        """
+        counts = self.counts() if progress is not None else {}
+        taken_at = self._now()
+        statement = scan_rows(self.layout, self._dialect)
+        info = SnapshotInfo(
+            taken_at=taken_at,
+            layout=self.layout.name,
+            database=self.description,
+            dialect=self._dialect.name,
+            storekit_version=__version__,
+            has_never_expire=self.layout.has_never_expire,
+            custom_backend=self.config.custom_backend,
+        )
+        with self._open_wire(statement) as wire:
+            reader = to_contract(wire, ROWS, values=False)
+            watched = reader if progress is None else _watched(reader, progress, sum(counts.values()))
+            return Snapshot.from_reader(watched, info)
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    def _now(self) -> datetime:
+        try:
+            return as_utc(self._clock.now())
+        except (TypeError, ValueError) as error:
+            raise SnapshotError(
+                f"{self._clock!r} tells no instant: {error}", hint="a clock's now() returns an aware datetime, in UTC"
+            ) from error
+
+    @property
+    def _dialect(self) -> Any:
+        return self._database.engine.dialect
+
+    def _scan(
+        self, statement: Select[Any] | CompoundSelect[Any], table: Table, *, values: bool, batch_rows: int | None
+    ) -> TableScan:
+        if batch_rows is not None and (
+            isinstance(batch_rows, bool) or not isinstance(batch_rows, int) or batch_rows < 1
+        ):
+            raise QueryError(f"batch_rows={batch_rows!r} is not a number of rows", hint="1 or more; None: by itself")
+        smaller = _SMALLER_BATCHES if batch_rows is None and values else ()
+        return TableScan(
+            table,
+            partial(self._open_wire, statement, batch_rows),
+            values=values,
+            in_smaller_batches=[partial(self._open_wire, statement, rows) for rows in smaller],
+        )
+
+    @contextmanager
+    def _open_wire(
+        self, statement: Select[Any] | CompoundSelect[Any], batch_rows: int | None = None
+    ) -> Iterator[pa.RecordBatchReader]:
+        # Planned at each reading: what may read a SQLite file depends on who writes it by then.
+        plan = plan_reading(self._database, statement)
+        with _route(plan, self.description, batch_rows).open(plan.sql, plan.parameters) as wire:
+            yield wire
+
+
+def _route(plan: ReadingPlan, where: str, batch_rows: int | None) -> Route:
+    if plan.driver == "adbc-sqlite" and plan.path is not None:
+        return AdbcSqliteRoute(plan.path, immutable=plan.immutable, batch_rows=batch_rows or SQLITE_BATCH_ROWS)
+    if plan.driver == "adbc-postgresql":
+        return AdbcPostgresRoute(plan.uri)
+    if plan.driver == "connectorx":
+        return ConnectorxRoute(plan.uri, batch_rows=batch_rows or MYSQL_BATCH_ROWS)
+    return CursorRoute(plan.open_rows, plan.names, where=where, batch_rows=batch_rows)
+
+
+def _watched(reader: pa.RecordBatchReader, progress: Progress, total: int) -> pa.RecordBatchReader:
+    import pyarrow as pa
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        done = 0
+        for batch in reader:
+            done += batch.num_rows
+            progress(done, total)
+            yield batch
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
