@@ -71,6 +71,10 @@ def synthetic(rows: int) -> Any:
                     pa.timestamp("us", "UTC")
                 ),
                 "last_updated_by_kind": text("%s", ["task"] * len(i), ~asset),
+                "is_reference": pa.array(i % 20 == 0),
+                "task_state": text("%s", ["success"] * len(i), asset),
+                "run_started_at": pa.array(updated_at, mask=asset).cast(pa.timestamp("us", "UTC")),
+                "run_is_kept": pa.array(i % 30 == 0, mask=asset),
             }
             yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
 

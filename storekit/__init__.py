@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from storekit.clock import Clock, ManualClock, SystemClock
     from storekit.config import StateStoreConfig, UnknownOptionWarning
     from storekit.errors import StorekitError
+    from storekit.frames.archive import Archive, open_archive
+    from storekit.frames.outcomes import CleanupReport, RestoreReport
+    from storekit.frames.plan import Plan, open_plan
     from storekit.frames.preview import Preview
     from storekit.frames.scan import TableScan
     from storekit.frames.snapshot import Snapshot, open_snapshot
@@ -37,20 +40,24 @@ if TYPE_CHECKING:
         WriterKind,
         adapt_backend,
     )
-    from storekit.store import Store, connect
+    from storekit.store import Store, connect, restore
 
 __all__ = [
     "NEVER_EXPIRE",
+    "Archive",
     "AssetScope",
     "AssetStoreAccessor",
     "AssetWriter",
     "BaseStoreBackend",
+    "CleanupReport",
     "Clock",
     "Fate",
     "ManualClock",
     "MetastoreStateBackend",
+    "Plan",
     "Preview",
     "Reason",
+    "RestoreReport",
     "Snapshot",
     "StateStoreConfig",
     "Store",
@@ -68,7 +75,10 @@ __all__ = [
     "connect",
     "errors",
     "judge",
+    "open_archive",
+    "open_plan",
     "open_snapshot",
+    "restore",
 ]
 
 _HOMES = {
@@ -76,6 +86,9 @@ _HOMES = {
     "storekit.clock": ("Clock", "ManualClock", "SystemClock"),
     "storekit.config": ("StateStoreConfig", "UnknownOptionWarning"),
     "storekit.errors": ("StorekitError",),
+    "storekit.frames.archive": ("Archive", "open_archive"),
+    "storekit.frames.outcomes": ("CleanupReport", "RestoreReport"),
+    "storekit.frames.plan": ("Plan", "open_plan"),
     "storekit.frames.preview": ("Preview",),
     "storekit.frames.scan": ("TableScan",),
     "storekit.frames.snapshot": ("Snapshot", "open_snapshot"),
@@ -91,7 +104,7 @@ _HOMES = {
         "WriterKind",
         "adapt_backend",
     ),
-    "storekit.store": ("Store", "connect"),
+    "storekit.store": ("Store", "connect", "restore"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -5,7 +5,10 @@ A message names the value that was wrong; ``hint`` says what to do next. Both ar
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
+    "ArchiveError",
     "AssetNotFoundError",
     "CleanupStoppedError",
     "ConfigError",
@@ -19,6 +22,7 @@ __all__ = [
     "LayoutError",
     "MissingDriverError",
     "OrphanedObjectError",
+    "PlanError",
     "QueryError",
     "ReadOnlyError",
     "SnapshotError",
@@ -79,11 +83,14 @@ class CleanupStoppedError(StorekitError):
     ----------
     deleted : int
         Rows that earlier batches deleted; they are gone.
+    report : CleanupReport or None
+        What was done until then, from `Store.cleanup`.
     """
 
-    def __init__(self, message: str, *, deleted: int, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, deleted: int, report: Any = None, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.deleted = deleted
+        self.report = report
 
 
 class FutureInstantError(StorekitError, ValueError):
@@ -127,6 +134,14 @@ class QueryError(StorekitError, ValueError):
 
 class SnapshotError(StorekitError):
     """A snapshot cannot be taken, saved or opened."""
+
+
+class PlanError(StorekitError):
+    """A plan cannot be made, saved, opened or carried out: what it names is not what was shown, or is elsewhere."""
+
+
+class ArchiveError(StorekitError):
+    """An archive of deleted rows cannot be written or read."""
 
 
 class LargeValueWarning(UserWarning):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -11,11 +11,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from storekit import __version__
+from storekit.cleaning import clean
 from storekit.clock import SYSTEM_CLOCK, Clock, as_utc
 from storekit.config import StateStoreConfig, metadata_database_url
 from storekit.errors import QueryError, ReadOnlyError, SnapshotError
 from storekit.frames.contract import ASSETS, ROWS, TASKS, Table
 from storekit.frames.cursor import CursorRoute
+from storekit.frames.outcomes import CleanupReport, Progress, RestoreReport
+from storekit.frames.plan import Plan
 from storekit.frames.routes import (
     MYSQL_BATCH_ROWS,
     SQLITE_BATCH_ROWS,
@@ -32,6 +35,8 @@ from storekit.metastore.engines import READ_ONLY, READ_WRITE, Database
 from storekit.metastore.layouts import Layout
 from storekit.metastore.reading import ReadingPlan, plan_reading
 from storekit.metastore.scans import Where, count_rows, scan_assets, scan_rows, scan_tasks
+from storekit.metastore.sight import look
+from storekit.restoring import restore_into
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,10 +45,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
     from sqlalchemy.sql.expression import CompoundSelect
 
-__all__ = ["Store", "connect"]
+__all__ = ["Store", "connect", "restore"]
 
 DtypeBackend = Literal["numpy_nullable", "pyarrow"]
-Progress = Callable[[int, int], None]
 
 _SMALLER_BATCHES = (16, 1)
 """Rows per batch, tried in turn where the values of the usual batch are more than Arrow holds."""
@@ -97,6 +101,42 @@ def connect(
 
 def _access(writable: bool) -> str:
     return READ_WRITE if writable else READ_ONLY
+
+
+def restore(
+    archive: str | Path, store: Store, *, dry_run: bool = True, progress: Progress | None = None
+) -> RestoreReport:
+    """Put back what is missing of an archive; unless ``dry_run=False``, say only what would be.
+
+    A row is restored as it was: value, ``updated_at``, ``expires_at``, under the DagRun of its name. Nothing that is
+    there is touched. Doing it twice does no more than doing it once.
+
+    Parameters
+    ----------
+    archive
+        The folder that `Store.cleanup` wrote; also one whose cleanup was cut off.
+    store
+        Where to, opened with ``writable=True``.
+    dry_run
+        True: nothing is written, and a store that is open for reading will do.
+    progress
+        Called with (rows looked at, rows in all).
+
+    Returns
+    -------
+    RestoreReport
+        How many rows were restored, are there as they were, were written again since, or lost their DagRun.
+
+    Raises
+    ------
+    ReadOnlyError
+        If something is to be written and the store is not open for writing.
+    ArchiveError
+        If it is no archive, or damaged.
+    ConnectError, WriteError
+        If the database refuses; rows that were restored by then stay.
+    """
+    return restore_into(store._database, archive, dry_run=dry_run, progress=progress)
 
 
 class Store:
@@ -274,7 +314,8 @@ class Store:
         """
         counts = self.counts() if progress is not None else {}
         taken_at = self._now()
-        statement = scan_rows(self.layout, self._dialect)
+        sight = look(self._database, self.layout)
+        statement = scan_rows(self.layout, self._dialect, sight)
         info = SnapshotInfo(
             taken_at=taken_at,
             layout=self.layout.name,
@@ -283,11 +324,83 @@ class Store:
             storekit_version=__version__,
             has_never_expire=self.layout.has_never_expire,
             custom_backend=self.config.custom_backend,
+            database_id=self._database.identity,
+            sees_task_instances=sight.task_instances,
+            sees_dag_runs=sight.dag_runs,
         )
         with self._open_wire(statement) as wire:
             reader = to_contract(wire, ROWS, values=False)
             watched = reader if progress is None else _watched(reader, progress, sum(counts.values()))
             return Snapshot.from_reader(watched, info)
+
+    # --- cleanup -----------------------------------------------------------------------------------------------
+
+    def cleanup(
+        self,
+        plan: Plan | None = None,
+        *,
+        now: datetime | str | None = None,
+        batch_size: int | None = None,
+        archive: str | Path | None = None,
+        dry_run: bool = True,
+        progress: Progress | None = None,
+        call_backend: bool = False,
+    ) -> CleanupReport:
+        """Delete the task rows that have expired; unless ``dry_run=False``, say only what would go.
+
+        A row is deleted if ``expires_at < now`` at the very instant of its deletion: one that is refreshed meanwhile
+        lives on. Each batch is a transaction, tried again after a lock timeout, a deadlock or a lost connection. Ctrl-C
+        stops between two batches; a second one rolls the current batch back. Asset rows are never deleted.
+
+        Parameters
+        ----------
+        plan
+            Delete only what it names, and of that only what still is as the plan shows it; the rest is reported as
+            drift.
+        now
+            The instant of the cleanup: aware, or ISO text with a zone; None: the clock's. To delete, it must have come.
+        batch_size
+            Rows per transaction; 0: all in one statement; None: ``[state_store] state_cleanup_batch_size``.
+        archive
+            A folder to make. The deleted rows are in it, values included, safely on disk before their transaction
+            commits; `storekit.restore` puts them back. None: they are gone for good.
+        dry_run
+            True: nothing is written, and a store that is open for reading will do.
+        progress
+            Called after each batch with (rows done, rows in all). What it raises ends the cleanup there.
+        call_backend
+            Where ``[state_store] backend`` is a custom one, call its own ``cleanup()`` instead of skipping it.
+
+        Returns
+        -------
+        CleanupReport
+            What was done; ``skipped`` names a custom backend for whose sake nothing was.
+
+        Raises
+        ------
+        ReadOnlyError
+            If something is to be deleted and the store is not open for writing.
+        PlanError
+            If the plan is for another database or layout, or was changed since it was made.
+        ArchiveError
+            If ``archive`` exists or cannot be made. Like the above, before anything is deleted.
+        FutureInstantError, QueryError
+            If ``now`` has not come; if a parameter is no such thing.
+        CleanupStoppedError
+            If a batch fails for good: it is rolled back, and ``error.report`` says what those before it did.
+        """
+        return clean(
+            self._database,
+            self.config,
+            self._now(),
+            plan=plan,
+            now=now,
+            batch_size=batch_size,
+            archive=archive,
+            dry_run=dry_run,
+            progress=progress,
+            call_backend=call_backend,
+        )
 
     # --- reading -----------------------------------------------------------------------------------------------
 

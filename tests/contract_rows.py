@@ -36,6 +36,24 @@ HOSTILE = (
     "null",
 )
 
+# Every state of airflow 3.3.2's TaskInstanceState, and what stands for none.
+STATES = (
+    "none",
+    "scheduled",
+    "queued",
+    "running",
+    "restarting",
+    "up_for_retry",
+    "up_for_reschedule",
+    "deferred",
+    "awaiting_input",
+    "success",
+    "failed",
+    "skipped",
+    "upstream_failed",
+    "removed",
+)
+
 
 def task_row(**given: Any) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(SCHEMA.names)
@@ -48,6 +66,7 @@ def task_row(**given: Any) -> dict[str, Any]:
         "key": "k",
         "value_bytes": 10,
         "updated_at": T - timedelta(days=1),
+        "is_reference": False,
         **given,
     }
 
@@ -64,6 +83,7 @@ def asset_row(**given: Any) -> dict[str, Any]:
         "value_bytes": 10,
         "updated_at": T - timedelta(days=1),
         "last_updated_by_kind": "api",
+        "is_reference": False,
         **given,
     }
 
@@ -114,6 +134,7 @@ def many_rows(draw: st.DrawFn, *, max_size: int = 12) -> list[dict[str, Any]]:
             "key": f"{number}-{draw(st.sampled_from(HOSTILE))}"[:512],
             "value_bytes": draw(st.integers(0, 2**40)),
             "updated_at": draw(instants()),
+            "is_reference": draw(st.booleans()),
         }
         if draw(st.integers(0, 4)) == 0:
             common |= {"asset_name": draw(st.sampled_from(["orders", "it's"])), "active": draw(st.booleans())}
@@ -127,6 +148,9 @@ def many_rows(draw: st.DrawFn, *, max_size: int = 12) -> list[dict[str, Any]]:
                     region_id=draw(st.none() | st.just("00000000-0000-0000-0000-000000000000")),
                     expires_at=draw(st.none() | instants()),
                     never_expire=draw(st.sampled_from([None, False, True])),
+                    task_state=draw(st.none() | st.sampled_from(STATES)),
+                    run_started_at=draw(st.none() | instants()),
+                    run_is_kept=draw(st.none() | st.booleans()),
                 )
             )
     return rows

@@ -171,16 +171,17 @@ def test_a_failure_midway_says_what_is_gone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", ["sqlite", "postgres", "mysql"])
 def test_a_key_refreshed_while_cleanup_runs_lives_on(sandboxes: Sandboxes, family: Family) -> None:
-    """A refresh that commits between the look and the DELETE: here, at the instant of the DELETE itself."""
+    """A refresh that commits at the last instant at which one can: before the statement that locks its row."""
     made = open_store(sandboxes, family, "storekit", clock=ManualClock(NOW))
     made.add_dag_run("etl", "r")
     for number in range(6):
         made.backend.set(SCOPE, f"k{number}", "1", expires_at=NOW - timedelta(days=1))
     writer = MetastoreStateBackend(sandboxes.get(family).url, clock=ManualClock(NOW))
     refreshed = threading.Event()
+    locks = {"sqlite": "BEGIN IMMEDIATE", "postgres": "DELETE", "mysql": "FOR UPDATE"}[family]
 
     def refresh(_conn: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith("DELETE") and not refreshed.is_set():
+        if locks in statement and not refreshed.is_set():
             refreshed.set()
             thread = threading.Thread(
                 target=writer.set, args=(SCOPE, "k3", "2"), kwargs={"expires_at": NOW + timedelta(days=1)}

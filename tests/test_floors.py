@@ -22,6 +22,8 @@ FLOORS = {
     "engines": 2,
     "accessors": 3,
     "audit": 3,
+    "cleaning": 3,
+    "restoring": 3,
     "store": 4,
     "notebook": 5,
     "cli": 5,

@@ -21,7 +21,9 @@ examples:
   storekit preview airflow.db --by dag_id,task_id
   storekit tables airflow.db --where dag_id=etl --format json
   storekit preview postgresql://reader@db/airflow --format csv > rows.csv
-  storekit state-store cleanup-task-store airflow.db --dry-run
+  storekit plan make airflow.db tonight.parquet
+  storekit clean airflow.db --plan tonight.parquet --archive gone.parquet --yes
+  storekit restore gone.parquet airflow.db
 
 exit codes: 0 done; 1 the database, file or snapshot cannot be used, or the output not be written; 2 the call or the
 configuration is wrong
@@ -72,6 +74,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     preview.add_argument(
         "--rows", choices=["delete", "keep", "all"], default="delete", help="which rows to list (default: delete)"
     )
+    preview.add_argument(
+        "--db-clean-before",
+        type=_instant,
+        metavar="INSTANT",
+        help="list the dangers, with what `airflow db clean --clean-before-timestamp INSTANT --tables dag_run` would "
+        "take along",
+    )
     _add_output(preview)
     preview.set_defaults(run=commands.preview)
 
@@ -84,6 +93,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     snapshot.add_argument("--overwrite", action="store_true", help="replace a snapshot that is there")
     snapshot.set_defaults(run=commands.snapshot)
 
+    _add_cleaning(subcommands)
+
     state_store = subcommands.add_parser("state-store", help="Airflow's own commands, under the same names")
     actions = state_store.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, about in (
@@ -93,15 +104,69 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         clean = actions.add_parser(name, help=about, description=commands.cleanup_task_store.__doc__)
         _add_url(clean)
         _add_now(clean, only_past=" A real deletion refuses one that lies ahead of the clock.")
-        clean.add_argument(
-            "--config",
-            metavar="FILE",
-            help="the airflow.cfg whose options apply (default: with a URL none, without one Airflow's own)",
-        )
+        _add_config(clean)
         clean.add_argument("--dry-run", action="store_true", help="say what would be deleted; delete nothing")
         _add_output(clean)
         clean.set_defaults(run=commands.cleanup_task_store)
     return parser.parse_args(arguments)
+
+
+def _add_cleaning(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from storekit.cli import cleaning
+
+    clean = subcommands.add_parser(
+        "clean", help="delete what has expired (dry by default)", description=cleaning.clean.__doc__
+    )
+    _add_url(clean)
+    clean.add_argument("--yes", action="store_true", help="delete; without it nothing is written")
+    clean.add_argument("--plan", metavar="FILE", help="delete only what this plan names (storekit plan make)")
+    clean.add_argument("--archive", metavar="FOLDER", help="keep the deleted rows in this new folder, values included")
+    clean.add_argument(
+        "--batch-size",
+        type=_count,
+        metavar="N",
+        help="rows per transaction; 0: all in one (default: [state_store] state_cleanup_batch_size)",
+    )
+    _add_now(clean, only_past=" With --yes it may not lie ahead of the clock.")
+    _add_config(clean)
+    clean.add_argument(
+        "--call-backend",
+        action="store_true",
+        help="where [state_store] backend is a custom one, call its own cleanup() rather than skip it",
+    )
+    clean.add_argument("--format", choices=["table", "json"], default="table", help="default: table")
+    clean.set_defaults(run=cleaning.clean)
+
+    plan = subcommands.add_parser("plan", help="make and show plans: what exactly shall be deleted")
+    actions = plan.add_subparsers(dest="action", required=True, metavar="ACTION")
+    make = actions.add_parser("make", help="save what cleanup would delete", description=cleaning.make_plan.__doc__)
+    make.add_argument("url", metavar="URL", help=_URL_HELP)
+    make.add_argument("file", metavar="FILE", help="Parquet file to make")
+    _add_layout(make)
+    _add_now(make)
+    make.add_argument("--overwrite", action="store_true", help="replace a plan that is there")
+    make.set_defaults(run=cleaning.make_plan)
+    show = actions.add_parser("show", help="show a saved plan", description=cleaning.show_plan.__doc__)
+    show.add_argument("file", metavar="FILE", help="a plan that storekit made")
+    _add_output(show)
+    show.set_defaults(run=cleaning.show_plan)
+
+    restore = subcommands.add_parser(
+        "restore", help="put archived rows back (dry by default)", description=cleaning.restore.__doc__
+    )
+    restore.add_argument("archive", metavar="ARCHIVE", help="the folder that storekit clean --archive wrote")
+    _add_url(restore)
+    restore.add_argument("--yes", action="store_true", help="write; without it nothing is")
+    restore.add_argument("--format", choices=["table", "json"], default="table", help="default: table")
+    restore.set_defaults(run=cleaning.restore)
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the airflow.cfg whose options apply (default: with a URL none, without one Airflow's own)",
+    )
 
 
 def _add_url(parser: argparse.ArgumentParser) -> None:

@@ -25,16 +25,20 @@ def preview(options: argparse.Namespace) -> int:
     """Show what time-based cleanup would delete, and why each row goes or stays. Nothing is changed."""
     from storekit.frames.exports import stream_csv, stream_json
 
-    by = _group_columns(options.by)
+    by, before = _group_columns(options.by), options.db_clean_before
+    if before is not None and options.format == "csv":
+        raise QueryError("CSV lists rows, and no dangers", hint="add --format json, or leave --db-clean-before")
     with snapshot_of(options) as taken:
         shown = taken.preview(options.now)
         verdict = None if options.rows == "all" else options.rows
         if options.format == "csv":
             stream_csv(shown, sys.stdout.buffer, verdict=verdict, limit=options.limit or None)
         elif options.format == "json":
-            stream_json(shown, sys.stdout, verdict=verdict, limit=options.limit or None, by=by)
+            limit = options.limit or None
+            stream_json(shown, sys.stdout, verdict=verdict, limit=limit, by=by, db_clean_before=before)
         else:
-            _print_preview(shown, by, verdict, options.limit)
+            dangers = None if before is None else shown.dangers(before)
+            _print_preview(shown, by, verdict, options.limit, dangers)
     return 0
 
 
@@ -152,10 +156,16 @@ def _print_left_out(total: int, shown: int) -> None:
         print_lines(["", f"… and {total - shown:,} more (--limit 0 lists all, --format csv exports them)"])
 
 
-def _print_preview(shown: Preview, by: list[str], verdict: Any, limit: int | None) -> None:
+def _print_preview(
+    shown: Preview, by: list[str], verdict: Any, limit: int | None, dangers: pd.DataFrame | None
+) -> None:
     from storekit.cli.render import print_frame, print_lines
 
     print_lines(str(shown).split("\n"))
+    if dangers is not None:
+        print_lines(["", "dangers:" if len(dangers) else "dangers: none"])
+        if len(dangers):
+            print_frame(dangers, list(dangers.columns))
     print_lines(["", f"by {', '.join(by)}:"])
     grouped = shown.by(*by)
     print_frame(grouped, list(grouped.columns))

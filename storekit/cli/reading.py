@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from storekit.config import StateStoreConfig
+    from storekit.frames.outcomes import Progress
     from storekit.frames.snapshot import Snapshot
-    from storekit.store import Progress
 
 __all__ = ["is_saved_snapshot", "options_in_force", "progress_bar", "snapshot_of"]
 

@@ -18,9 +18,10 @@ from storekit.errors import QueryError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from storekit.frames.outcomes import Progress
     from storekit.frames.scan import TableScan
     from storekit.frames.snapshot import Snapshot
-    from storekit.store import Progress, Store
+    from storekit.store import Store
 
 __all__ = ["tables"]
 

@@ -15,6 +15,8 @@ _TYPED = (
     ("pass the URL: storekit.connect('postgresql://…')", "name the database: postgresql://…"),
     ("connect(url, writable=True)", "a user who may write"),
     ("preview(now=...)", "storekit preview --now"),
+    ("open it with a user who may write", "name a user who may write"),
+    ("store.snapshot().plan()", "storekit plan make URL FILE"),
     ("name an airflow.cfg, or leave path out", "name an airflow.cfg, or leave --config out"),
 )
 

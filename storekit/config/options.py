@@ -169,6 +169,16 @@ class StateStoreConfig(BaseModel):
             )
         return cls
 
+    def make_custom_backend(self) -> BaseStoreBackend | None:
+        """Return an instance of the backend that ``backend`` names, or None where that is the metastore.
+
+        Raises
+        ------
+        ConfigError
+            If the path leads to no backend class, or an instance of it cannot be made.
+        """
+        return _made(self.custom_backend, f"[{SECTION}] backend")
+
     def make_worker_backend(self) -> BaseStoreBackend | None:
         """Return an instance of the worker-side backend, or None where none is configured.
 
@@ -177,15 +187,18 @@ class StateStoreConfig(BaseModel):
         ConfigError
             If the path leads to no backend class, or an instance of it cannot be made.
         """
-        if self.state_backend is None:
-            return None
-        option = "[workers] state_backend"
-        cls = resolve_backend_class(self.state_backend, option=option)
-        try:
-            made = cls()
-        except (Exception, SystemExit) as error:
-            raise ConfigError(
-                f"{option} = {self.state_backend!r}: making an instance failed: {said_by(error)}",
-                hint="name a whole class whose constructor takes no arguments",
-            ) from error
-        return adapt_backend(made)
+        return _made(self.state_backend, "[workers] state_backend")
+
+
+def _made(path: str | None, option: str) -> BaseStoreBackend | None:
+    if path is None:
+        return None
+    cls = resolve_backend_class(path, option=option)
+    try:
+        made = cls()
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            f"{option} = {path!r}: making an instance failed: {said_by(error)}",
+            hint="name a whole class whose constructor takes no arguments",
+        ) from error
+    return adapt_backend(made)

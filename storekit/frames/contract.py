@@ -125,6 +125,20 @@ ROWS = Table(
         _EXPIRES_AT,
         _NEVER_EXPIRE,
         *_WRITER,
+        Column("is_reference", pa.bool_(), False, "whether the stored text refers to a worker-side object"),
+        Column(
+            "task_state",
+            pa.string(),
+            True,
+            "state of the task instance; none: it has no state yet; null: no such instance, or it could not be seen",
+        ),
+        Column("run_started_at", _INSTANT, True, "start of the DagRun; null: not started, or it could not be seen"),
+        Column(
+            "run_is_kept",
+            pa.bool_(),
+            True,
+            "whether airflow db clean keeps the DagRun, the last of its Dag; null: not seen",
+        ),
     ),
 )
 """A snapshot: both tables, narrow, as one. The columns of the other store are null."""

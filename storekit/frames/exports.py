@@ -17,6 +17,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from storekit.errors import QueryError
+from storekit.frames.dangers import dangers
 
 if TYPE_CHECKING:
     from storekit.frames.preview import Preview
@@ -40,7 +41,13 @@ def write_json(preview: Preview, path: str | Path | None, *, verdict: Which, ove
 
 
 def stream_json(
-    preview: Preview, out: IO[str], *, verdict: Which, limit: int | None = None, by: Sequence[str] = ()
+    preview: Preview,
+    out: IO[str],
+    *,
+    verdict: Which,
+    limit: int | None = None,
+    by: Sequence[str] = (),
+    db_clean_before: datetime | None = None,
 ) -> None:
     """Write the document of `Preview.to_json` to an open file; with ``by``, groups too, as ``by``."""
     head: dict[str, Any] = {
@@ -54,6 +61,7 @@ def stream_json(
         "kept_bytes": preview.kept_bytes,
         "notes": preview.notes,
         "reasons": [_jsonable(row) for row in preview._reasons.to_pylist()],
+        "dangers": dangers(preview, db_clean_before).to_pylist(),
     }
     if by:
         head["by"] = [_jsonable(row) for row in preview.groups(*by).to_pylist()]

@@ -15,10 +15,10 @@ from storekit.engines.texts import NO_LIMIT
 from storekit.errors import QueryError
 from storekit.frames.answers import answer_frame
 from storekit.frames.contract import ROWS
-from storekit.frames.display import human_count, plain
+from storekit.frames.dangers import Danger, danger_notes, danger_rows, dangers, notes
 from storekit.frames.instants import as_instant
 from storekit.frames.paging import check_page
-from storekit.retention.verdicts import Fate, Reason
+from storekit.retention.verdicts import Fate
 
 if TYPE_CHECKING:
     from storekit.frames.snapshot import Snapshot, SnapshotInfo
@@ -27,7 +27,8 @@ __all__ = ["GROUP_COLUMNS", "Preview"]
 
 _MARGIN = pa.duration("us")
 _COLUMNS = {column.name: column for column in ROWS.columns}
-GROUP_COLUMNS = tuple(name for name in _COLUMNS if name not in {"value_bytes", "updated_at", "expires_at"})
+_SIZES_AND_INSTANTS = frozenset({"value_bytes", "updated_at", "expires_at", "run_started_at"})
+GROUP_COLUMNS = tuple(name for name in _COLUMNS if name not in _SIZES_AND_INSTANTS)
 """What `Preview.by` can group by: every column of a snapshot that is not a size or an instant."""
 
 
@@ -95,6 +96,10 @@ class Preview:
     def _reasons(self) -> pa.Table:
         table = self._snapshot._engine.query("preview_reasons", self._values)
         return table.rename_columns(_REASONS_SCHEMA.names).cast(_REASONS_SCHEMA)
+
+    @cached_property
+    def _dangers(self) -> pa.Table:
+        return dangers(self, None)
 
     def _total(self, verdict: Fate, column: str) -> int:
         return sum(row[column] for row in self._reasons.to_pylist() if row["verdict"] == verdict)
@@ -192,6 +197,41 @@ class Preview:
         """
         return answer_frame(self.batches(verdict=verdict, limit=limit, offset=offset).read_all())
 
+    def dangers(self, db_clean_before: datetime | str | None = None) -> pd.DataFrame:
+        """Return what else would go and Airflow does not say; a row may be in several dangers.
+
+        Parameters
+        ----------
+        db_clean_before
+            The cutoff of an ``airflow db clean --tables dag_run``, as ``now``; None: without ``db-clean``.
+
+        Returns
+        -------
+        DataFrame
+            danger (str: a value of `storekit.frames.dangers.Danger`), rows, value_bytes (int64), about (str). One
+            line for each danger that has rows, most rows first.
+
+        Raises
+        ------
+        QueryError
+            If ``db_clean_before`` is no instant, or the snapshot does not hold when DagRuns started.
+        """
+        return answer_frame(self._dangers if db_clean_before is None else dangers(self, db_clean_before))
+
+    def danger_rows(
+        self,
+        danger: Danger | str,
+        *,
+        db_clean_before: datetime | str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> pd.DataFrame:
+        """Return the rows in one danger: the columns and the order of `rows`, then task_state (str), run_started_at.
+
+        Parameters and errors as for `dangers` and `rows`; ``db-clean`` needs ``db_clean_before``.
+        """
+        return answer_frame(danger_rows(self, danger, db_clean_before, limit=limit, offset=offset))
+
     def batches(
         self,
         *,
@@ -232,7 +272,7 @@ class Preview:
         """Write the preview as one JSON document, or return it as text.
 
         ``now``, ``database``, ``layout``, ``deleted``, ``deleted_bytes``, ``kept``, ``kept_bytes``, ``notes``,
-        ``reasons`` and ``rows``. Instants are ISO texts in UTC, margins ``margin_us``, integers of microseconds.
+        ``reasons``, ``dangers`` and ``rows``. Instants are ISO texts in UTC, margins ``margin_us`` in microseconds.
 
         Parameters
         ----------
@@ -282,30 +322,8 @@ class Preview:
 
     @property
     def notes(self) -> list[str]:
-        """What to know before trusting the numbers, in sentences."""
-        notes = []
-        counts = {row["reason"]: row["rows"] for row in self._reasons.to_pylist()}
-        if self.info.custom_backend is not None:
-            notes.append(
-                f"Cleanup is skipped: [state_store] backend is {plain(self.info.custom_backend)}, not the metastore. "
-                "The numbers say what the rule would do with the rows that are in the database."
-            )
-        if untold := counts.get(Reason.NO_EXPIRY_UNTOLD, 0):
-            notes.append(
-                f"{human_count(untold)} {_rows(untold)} without expiry cannot be told apart: the layout "
-                f"{plain(self.info.layout)} has no flag, so each was set with NEVER_EXPIRE or with retention 0. "
-                "Either way it is kept."
-            )
-        if assets := counts.get(Reason.ASSET, 0):
-            notes.append(
-                f"{human_count(assets)} asset {_rows(assets)} {'is' if assets == 1 else 'are'} never deleted by time, "
-                "only with the asset."
-            )
-        if self.now < self.info.taken_at:
-            notes.append("The instant lies before the snapshot: rows deleted until then are not in it.")
-        elif self.now > self.info.taken_at:
-            notes.append("The instant lies after the snapshot: a row rewritten until then gets another expiry.")
-        return notes
+        """What to know before trusting the numbers, in sentences; the dangers last."""
+        return [*notes(self), *danger_notes(self)]
 
     def __repr__(self) -> str:
         from storekit.frames.report import preview_text
@@ -316,10 +334,6 @@ class Preview:
         from storekit.frames.report import preview_html
 
         return preview_html(self)
-
-
-def _rows(count: int) -> str:
-    return "row" if count == 1 else "rows"
 
 
 def _cast(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:

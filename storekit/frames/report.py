@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from storekit.frames.dangers import notes
 from storekit.frames.display import escape, human_bytes, human_count, human_instant, human_margin, plain, shorten
 from storekit.retention.verdicts import Reason
 
@@ -124,8 +125,10 @@ def preview_html(preview: Preview) -> str:
         + _headline("kept", preview.kept, preview.kept_bytes, "")
         + "</div>",
         _bar(share),
-        *(f'<p class="sk-note">{escape(note)}</p>' for note in preview.notes),
+        *(f'<p class="sk-note">{escape(note)}</p>' for note in notes(preview)),
     ]
+    if len(endangered := preview.dangers()):
+        parts += ['<p class="sk-head">Dangers</p>', _dangers_table(endangered)]
     if total:
         parts += ['<p class="sk-head">Why</p>', _reasons_table(preview), '<p class="sk-head">By Dag</p>']
         parts += [_groups_table(preview)]
@@ -161,6 +164,17 @@ def _reasons_table(preview: Preview) -> str:
         for row in preview.reasons.to_dict("records")
     ]
     return _table(["verdict", "reason", "rows", "bytes", "expiry"], rows)
+
+
+def _dangers_table(dangers: pd.DataFrame) -> str:
+    rows = [
+        f'<th scope="row">{escape(row["danger"])}</th>'
+        + _number(human_count(row["rows"]))
+        + _number(human_bytes(row["value_bytes"]))
+        + f"<td>{escape(row['about'])}</td>"
+        for row in dangers.to_dict("records")
+    ]
+    return f'<div class="sk-note">{_table(["danger", "rows", "bytes", "what happens"], rows)}</div>'
 
 
 def _groups_table(preview: Preview) -> str:

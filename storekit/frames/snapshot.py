@@ -25,6 +25,7 @@ from storekit.frames.dtypes import to_frame
 
 if TYPE_CHECKING:
     from storekit.frames.diff import SnapshotDiff
+    from storekit.frames.plan import Plan
     from storekit.frames.preview import Preview
 
 __all__ = ["FORMAT_VERSION", "Snapshot", "SnapshotInfo", "open_snapshot"]
@@ -55,6 +56,8 @@ class SnapshotInfo(BaseModel):
     """``storekit``, ``airflow-3.3`` or ``airflow-3.4``."""
     database: str
     """Where from, without credentials: ``sqlite:///airflow.db``, ``postgresql://host/airflow``."""
+    database_id: str | None = None
+    """Tells two databases apart: a hash of host, port and database or the file's absolute path; no user or password."""
     dialect: str
     """``sqlite``, ``postgresql``, ``mysql`` or ``mariadb``."""
     has_never_expire: bool
@@ -62,6 +65,10 @@ class SnapshotInfo(BaseModel):
     custom_backend: str | None = None
     """Dotted path of the backend that Airflow's configuration names, where it is not the metastore: cleanup is then
     skipped."""
+    sees_task_instances: bool = False
+    """Whether the reader could see task instances; else ``task_state`` is null throughout."""
+    sees_dag_runs: bool = False
+    """Whether it could see when DagRuns started; else ``run_started_at`` and ``run_is_kept`` are null throughout."""
     storekit_version: str = Field(default_factory=_version)
     """That took it."""
     task_rows: int = 0
@@ -234,6 +241,12 @@ class Snapshot:
         from storekit.frames.preview import Preview
 
         return Preview(self, now)
+
+    def plan(self, now: datetime | str | None = None) -> Plan:
+        """Return the rows that `preview` of ``now`` shows as deleted, to look over, to save, and to clean up by."""
+        from storekit.frames.plan import plan_of
+
+        return plan_of(self, now)
 
     def diff(self, older: Snapshot) -> SnapshotDiff:
         """Return what changed from ``older`` to this snapshot: rows that appeared, disappeared, were rewritten."""

@@ -1,25 +1,85 @@
-"""Deleting what has expired, in batches that never hold a list of ids.
+"""Deleting what has expired, in batches that never hold more than a part of the rows.
 
-The batches divide the primary key; the predicate is repeated in each DELETE, so a row refreshed at any instant
-before its own DELETE lives on.
+Each batch is one transaction. The batches divide the primary key, and the predicate is repeated in each DELETE: a
+row refreshed at any instant before its own DELETE lives on. With a sink, the rows of a batch are handed to it,
+locked, and are safe there before the batch commits.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 
 from storekit.errors import CleanupStoppedError, StorekitError
-from storekit.metastore import statements
+from storekit.metastore import deletions
 from storekit.metastore.engines import Database
-from storekit.metastore.layouts import Layout
+from storekit.metastore.rows import StoredTask, read_rows
+from storekit.metastore.transactions import ChangedMeanwhileError, in_transaction
 
-__all__ = ["delete_expired_rows"]
+__all__ = ["Batch", "Sink", "SinkPart", "count_expired", "delete_expired", "delete_expired_rows"]
+
+T = TypeVar("T")
+
+CHUNK_ROWS = 1_000
+"""Rows with their values in memory at once, where they are archived."""
 
 
-def delete_expired_rows(database: Database, *, now: datetime, batch_size: int) -> int:
-    """Delete the task rows with ``expires_at < now`` and return how many went.
+class SinkPart(Protocol):
+    """Where the rows of one batch go before they are deleted."""
+
+    def write(self, rows: list[StoredTask]) -> None:
+        """Take rows that are about to be deleted."""
+
+    def seal(self) -> None:
+        """Return once the rows are safe, whatever happens next."""
+
+    def discard(self) -> None:
+        """Forget the rows: they were not deleted. Sealed or not; never raises."""
+
+
+class Sink(Protocol):
+    """What takes the rows that are deleted: a part for each batch."""
+
+    def begin(self) -> SinkPart:
+        """Open the part of the next batch."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one committed transaction did.
+
+    Parameters
+    ----------
+    deleted, deleted_bytes
+        Rows that went, and the size of their values in bytes.
+    elapsed
+        From its start to its commit, repeated attempts included.
+    """
+
+    deleted: int
+    deleted_bytes: int
+    elapsed: timedelta
+
+
+def count_expired(database: Database, now: datetime) -> tuple[int, int]:
+    """Return how many rows have expired by ``now``, and the size of their values in bytes."""
+    dialect = database.engine.dialect
+    counted = deletions.count_expired(database.layout, dialect, now)
+    rows, size = database.run(lambda connection: connection.execute(counted).one())
+    return int(rows), int(size)
+
+
+def delete_expired(database: Database, *, now: datetime, batch_size: int, sink: Sink | None = None) -> Iterator[Batch]:
+    """Delete the task rows with ``expires_at < now``, a batch at each step of the iterator.
+
+    Stop asking, and nothing more is deleted: between two steps no transaction is open.
 
     Parameters
     ----------
@@ -29,6 +89,24 @@ def delete_expired_rows(database: Database, *, now: datetime, batch_size: int) -
         The instant of the cleanup, aware.
     batch_size
         Rows per transaction; 0: all in one statement.
+    sink
+        Takes the rows of a batch before it commits.
+
+    Raises
+    ------
+    ValueError
+        For a negative ``batch_size``.
+    ConnectError, WriteError
+        If a batch fails, also after it was tried again; it deletes nothing, and those before it stay done.
+    """
+    if batch_size < 0:
+        raise ValueError(f"batch_size must be 0 (one statement) or more, got {batch_size}")
+    step = _Step(database, now, batch_size, sink)
+    return step.batches()
+
+
+def delete_expired_rows(database: Database, *, now: datetime, batch_size: int) -> int:
+    """Delete all that `delete_expired` does and return how many rows went.
 
     Raises
     ------
@@ -37,35 +115,106 @@ def delete_expired_rows(database: Database, *, now: datetime, batch_size: int) -
     ConnectError, WriteError
         If the first batch fails: nothing is deleted.
     """
-    if batch_size < 0:
-        raise ValueError(f"batch_size must be 0 (one statement) or more, got {batch_size}")
-    layout = database.layout
     deleted = 0
-    after: int | None = None
-    while True:
-        try:
-            with database.errors(), database.engine.begin() as connection:
-                gone, after = _delete_batch(connection, layout, now, after, batch_size)
-        except StorekitError as error:
-            if not deleted:
-                raise
-            raise CleanupStoppedError(
-                f"{error.message}; the {deleted} rows of earlier batches are deleted",
-                deleted=deleted,
-                hint="run it again: it goes on with what is left",
-            ) from None
-        deleted += gone
-        if after is None:
-            return deleted
+    try:
+        for batch in delete_expired(database, now=now, batch_size=batch_size):
+            deleted += batch.deleted
+    except StorekitError as error:
+        if not deleted:
+            raise
+        raise CleanupStoppedError(
+            f"{error.message}; the {deleted} rows of earlier batches are deleted",
+            deleted=deleted,
+            hint="run it again: it goes on with what is left",
+        ) from None
+    return deleted
 
 
-def _delete_batch(
-    connection: Connection, layout: Layout, now: datetime, after: int | None, batch_size: int
-) -> tuple[int, int | None]:
-    """Return how many rows went, and the id after which the next batch begins; None: this was the last."""
-    dialect, up_to = connection.dialect, None
-    if batch_size:
-        bound = statements.keyset_bound(layout, dialect, now, after=after, batch_size=batch_size)
-        up_to = connection.scalar(bound)
-    deletion = statements.delete_expired(layout, dialect, now, after=after, up_to=up_to)
-    return connection.execute(deletion).rowcount, up_to
+def timed(database: Database, work: Callable[[Connection], T]) -> tuple[T, timedelta]:
+    """Run ``work`` as `in_transaction` does, and tell how long it took."""
+    started = time.perf_counter()
+    done = in_transaction(database, work)
+    return done, timedelta(seconds=time.perf_counter() - started)
+
+
+@contextmanager
+def part_of(sink: Sink) -> Iterator[SinkPart]:
+    """Open a part for one attempt at a batch; if the attempt fails before its commit, the part is discarded.
+
+    A COMMIT that fails comes later, and leaves the part: the rows may be gone by then.
+    """
+    part = sink.begin()
+    try:
+        yield part
+        part.seal()
+    except BaseException:
+        with suppress(Exception):
+            part.discard()
+        raise
+
+
+class _Step:
+    def __init__(self, database: Database, now: datetime, batch_size: int, sink: Sink | None) -> None:
+        self.database, self.now, self.batch_size, self.sink = database, now, batch_size, sink
+        self.layout, self.dialect = database.layout, database.engine.dialect
+        self.after: int | None = None
+
+    def batches(self) -> Iterator[Batch]:
+        sink = self.sink
+        work = self._delete if sink is None else partial(self._archive_and_delete, sink)
+        while True:
+            # `after` moves only once the batch is committed, so that a repeated attempt starts where the first did.
+            (deleted, size, self.after), elapsed = timed(self.database, work)
+            yield Batch(deleted, size, elapsed)
+            if self.after is None:
+                return
+
+    def _delete(self, connection: Connection) -> tuple[int, int, int | None]:
+        up_to = None
+        if self.batch_size:
+            up_to = connection.scalar(
+                deletions.keyset_bound(self.layout, self.now, after=self.after, batch_size=self.batch_size)
+            )
+        bounds = {"after": self.after, "up_to": up_to}
+        if self.dialect.name == "sqlite":
+            sized = deletions.delete_expired_telling_sizes(self.layout, self.dialect, self.now, **bounds)
+            return *_total(connection.execute(sized).scalars()), up_to
+        if self.dialect.name == "postgresql":
+            sized = deletions.delete_expired_telling_sizes(self.layout, self.dialect, self.now, **bounds)
+            rows, size = connection.execute(sized).one()
+            return int(rows), int(size), up_to
+        measured = deletions.measure_expired(self.layout, self.dialect, self.now, **bounds)
+        rows, size = connection.execute(measured).one()
+        gone = connection.execute(deletions.delete_expired(self.layout, self.dialect, self.now, **bounds)).rowcount
+        _same(gone, rows)
+        return int(rows), int(size), up_to
+
+    def _archive_and_delete(self, sink: Sink, connection: Connection) -> tuple[int, int, int | None]:
+        after, deleted, size = self.after, 0, 0
+        with part_of(sink) as part:
+            while not self.batch_size or deleted < self.batch_size:
+                limit = min(CHUNK_ROWS, self.batch_size - deleted) if self.batch_size else CHUNK_ROWS
+                query = deletions.expired_rows(self.layout, self.dialect, self.now, after=after, limit=limit)
+                rows = read_rows(connection, query)
+                if not rows:
+                    return deleted, size, None
+                part.write(rows)
+                up_to = rows[-1].id
+                deletion = deletions.delete_expired(self.layout, self.dialect, self.now, after=after, up_to=up_to)
+                _same(connection.execute(deletion).rowcount, len(rows))
+                after, deleted, size = up_to, deleted + len(rows), size + sum(row.value_bytes for row in rows)
+        return deleted, size, after
+
+
+def _total(sizes: Iterable[int]) -> tuple[int, int]:
+    rows = size = 0
+    for each in sizes:
+        rows += 1
+        size += each
+    return rows, size
+
+
+def _same(deleted: int, locked: int) -> None:
+    # Rows that were written expired, in the range of a batch, after its rows were locked.
+    if deleted != locked:
+        raise ChangedMeanwhileError(f"{locked} rows were locked, {deleted} deleted")

@@ -11,6 +11,7 @@ import os
 import sqlite3
 import sys
 import threading
+import uuid
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -57,6 +58,7 @@ class Database:
         self.immutable = False
         self._layout = layout_named(layout) if layout is not None else None
         self._lock = threading.Lock()
+        self._own_identity = uuid.uuid4().hex
         if access != CREATE:
             self._require_sqlite_file()
         with self.errors():
@@ -70,6 +72,16 @@ class Database:
         weakref.finalize(self, self.engine.dispose)
         self._async_engine: AsyncEngine | None = None
 
+    @classmethod
+    def over(cls, engine: Engine) -> Database:
+        """Return a database over an engine that someone else made, and will close."""
+        database = cls.__new__(cls)
+        database.url, database.access, database.immutable = parse_url(engine.url), READ_WRITE, False
+        database.engine, database._async_engine = engine, None
+        database._layout, database._lock = None, threading.Lock()
+        database._own_identity = uuid.uuid4().hex
+        return database
+
     def __repr__(self) -> str:
         return f"Database({self.description}, {self.access})"
 
@@ -77,6 +89,11 @@ class Database:
     def description(self) -> str:
         """The database's name, without credentials."""
         return self.url.describe()
+
+    @property
+    def identity(self) -> str:
+        """What tells this database from another, as a hash of where it is; one in memory is like no other."""
+        return self.url.identity() or self._own_identity
 
     # --- layout ---
 

@@ -33,6 +33,7 @@ from sqlalchemy import (
     Uuid,
     false,
     inspect,
+    true,
 )
 from sqlalchemy.dialects.mysql import MEDIUMTEXT, TIMESTAMP
 
@@ -213,9 +214,12 @@ def _build_storekit() -> Layout:
 def _build_airflow(name: LayoutName, *, regions: bool) -> Layout:
     metadata = MetaData()
     index_column = "region_index" if regions else "map_index"
-    region_columns: list[Any] = (
-        [Column("region_id", RegionId(), nullable=False, default=DEFAULT_REGION)] if regions else []
-    )
+
+    def region_columns() -> list[Any]:
+        return [Column("region_id", RegionId(), nullable=False, default=DEFAULT_REGION)] if regions else []
+
+    # 3.4 keeps a task's past attempts beside the present one: TRUE marks that, NULL those.
+    working_set: list[Any] = [Column("working_set", Boolean, server_default=true())] if regions else []
     dag_run = Table(
         "dag_run",
         metadata,
@@ -223,6 +227,9 @@ def _build_airflow(name: LayoutName, *, regions: bool) -> Layout:
         Column("dag_id", _airflow_id(), nullable=False),
         Column("run_id", _airflow_id(), nullable=False),
         Column("state", String(50)),
+        # What `airflow db clean` goes by; not NOT NULL, as nothing of storekit's writes them.
+        Column("start_date", UtcInstant(TIMESTAMP)),
+        Column("run_type", String(50)),
         UniqueConstraint("dag_id", "run_id", name="dag_run_dag_id_run_id_key"),
     )
     task_instance = Table(
@@ -232,10 +239,20 @@ def _build_airflow(name: LayoutName, *, regions: bool) -> Layout:
         Column("dag_id", _airflow_id(), nullable=False),
         Column("run_id", _airflow_id(), nullable=False),
         Column("task_id", _airflow_id(), nullable=False),
-        Column("map_index", Integer, nullable=False, server_default="-1"),
+        *region_columns(),
+        Column(index_column, Integer, key="map_index", nullable=False, server_default="-1"),
         Column("state", String(20)),
         Column("try_number", Integer),
-        UniqueConstraint("dag_id", "task_id", "run_id", "map_index", name="task_instance_composite_key"),
+        *working_set,
+        UniqueConstraint(
+            "dag_id",
+            "task_id",
+            "run_id",
+            *(["region_id"] if regions else []),
+            "map_index",
+            *(["working_set"] if regions else []),
+            name="task_instance_current_key" if regions else "task_instance_composite_key",
+        ),
         ForeignKeyConstraint(
             ["dag_id", "run_id"],
             ["dag_run.dag_id", "dag_run.run_id"],
@@ -272,7 +289,7 @@ def _build_airflow(name: LayoutName, *, regions: bool) -> Layout:
         metadata,
         Column("id", Integer, primary_key=True),
         Column("dag_run_id", Integer, nullable=False),
-        *region_columns,
+        *region_columns(),
         Column("task_id", _airflow_id(), nullable=False),
         Column(index_column, Integer, key="map_index", nullable=False, server_default="-1"),
         Column("key", _airflow_id(512), nullable=False),

@@ -6,8 +6,10 @@ contract. Like `storekit.metastore.statements`, nothing here opens a connection.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -22,8 +24,11 @@ from sqlalchemy import (
     case,
     cast,
     func,
+    literal,
     literal_column,
+    not_,
     null,
+    or_,
     select,
     true,
     union_all,
@@ -34,8 +39,10 @@ from sqlalchemy.sql.expression import CompoundSelect
 
 from storekit.errors import QueryError
 from storekit.metastore.layouts import Layout
+from storekit.metastore.sight import Sight, join_runs, join_task_instances
 from storekit.metastore.statements import FIRST_INSTANT, LAST_INSTANT, is_active
 from storekit.metastore.types import is_mysql
+from storekit.state.references import REFERENCE_KEY
 
 __all__ = [
     "ASSET_FILTERS",
@@ -53,6 +60,8 @@ TASK_FILTERS = ("dag_id", "run_id", "task_id", "map_index", "key")
 ASSET_FILTERS = ("asset_id", "asset_name", "asset_uri", "key")
 
 Where = Mapping[str, str | int | Collection[str] | Collection[int]]
+
+_BLIND = Sight()
 
 
 def octets(dialect: Dialect, column: ColumnElement[str]) -> ColumnElement[int]:
@@ -80,7 +89,7 @@ def _instant(dialect: Dialect, column: ColumnElement[Any]) -> ColumnElement[Any]
             return cast(func.nullif(func.unix_timestamp(column), literal_column("0")) * 1_000_000, BigInteger)
         return func.timestampdiff(literal_column("MICROSECOND"), literal_column("'1970-01-01 00:00:00'"), column)
     if dialect.name == "postgresql":
-        # Infinities, and years that nothing but PostgreSQL knows, are no expiry; `statements.expired` agrees.
+        # Infinities, and years that nothing but PostgreSQL knows, are no expiry; `deletions.expired` agrees.
         known = and_(column >= literal_column(FIRST_INSTANT), column <= literal_column(LAST_INSTANT))
         return case((known, column), else_=null())
     nothing, blank = literal_column("''", Text), literal_column("' '", Text)
@@ -212,16 +221,19 @@ def _writer_indexes(layout: Layout) -> list[ColumnElement[int]]:
     return [*newest, columns.last_updated_by_map_index]
 
 
-def scan_rows(layout: Layout, dialect: Dialect) -> CompoundSelect[Any]:
-    """Select both tables, narrow (no values), as one statement.
+def scan_rows(layout: Layout, dialect: Dialect, sight: Sight = _BLIND) -> CompoundSelect[Any]:
+    """Select both tables, narrow (no values), as one statement, with what their parents tell where they are seen.
 
     One statement sees one instant on every database and at every isolation level, also through a driver that
     opens a session per query.
     """
-    tasks = scan_tasks(layout, dialect, values=False).subquery("tasks")
-    assets = scan_assets(layout, dialect, values=False).subquery("assets")
-    no_text, no_integer = _null_text(dialect), literal_column("-2", Integer)
-    no_instant = cast(null(), BigInteger) if is_mysql(dialect) else _no_instant(dialect)
+    tasks = _tasks_and_parents(layout, dialect, sight).subquery("tasks")
+    assets = (
+        scan_assets(layout, dialect, values=False)
+        .add_columns(_is_reference(layout, dialect, layout.asset_store.c.value).label("is_reference"))
+        .subquery("assets")
+    )
+    no_text, no_integer, no_instant = _null_text(dialect), literal_column("-2", Integer), _no_instant(dialect)
     from_tasks = select(
         literal_column("'task'", Text).label("store"),
         *(tasks.c[name] for name in ("dag_id", "run_id", "task_id", "map_index", "region_id")),
@@ -232,6 +244,7 @@ def scan_rows(layout: Layout, dialect: Dialect) -> CompoundSelect[Any]:
         *(tasks.c[name] for name in ("key", "value_bytes", "updated_at", "expires_at", "never_expire")),
         *(no_text.label(name) for name in _WRITER_TEXTS),
         no_integer.label("last_updated_by_map_index"),
+        *(tasks.c[name] for name in ("is_reference", "task_state", "run_started_at", "run_is_kept")),
     )
     from_assets = select(
         literal_column("'asset'", Text).label("store"),
@@ -246,6 +259,10 @@ def scan_rows(layout: Layout, dialect: Dialect) -> CompoundSelect[Any]:
         literal_column("-1", Integer).label("never_expire"),
         *(assets.c[name] for name in _WRITER_TEXTS),
         assets.c.last_updated_by_map_index,
+        assets.c.is_reference,
+        no_text.label("task_state"),
+        no_instant.label("run_started_at"),
+        literal_column("-1", Integer).label("run_is_kept"),
     )
     return union_all(from_tasks, from_assets)
 
@@ -259,9 +276,74 @@ _WRITER_TEXTS = (
 
 
 def _no_instant(dialect: Dialect) -> ColumnElement[Any]:
+    if is_mysql(dialect):
+        return cast(null(), BigInteger)
     if dialect.name == "sqlite":
         return literal_column("''", Text)
     return cast(null(), postgresql.TIMESTAMP(timezone=True))
+
+
+def _tasks_and_parents(layout: Layout, dialect: Dialect, sight: Sight) -> Select[Any]:
+    statement = scan_tasks(layout, dialect, values=False)
+    state, started_at = _null_text(dialect), _no_instant(dialect)
+    is_kept: ColumnElement[int] = literal_column("-1", Integer)
+    if sight.task_instances:
+        statement, (task_id, written) = join_task_instances(statement, layout, dialect, sight)
+        # An instance without a state is told from no instance.
+        known = func.coalesce(_text(dialect, written), literal_column("'none'", Text))
+        state = case((task_id.is_(null()), state), else_=known)
+    if sight.dag_runs:
+        statement, (told, kept) = join_runs(statement, layout, partial(_run_instant, dialect))
+        # Both are missing where the run is.
+        started_at = func.coalesce(told, started_at) if dialect.name == "sqlite" else told
+        is_kept = func.coalesce(kept, is_kept)
+    return statement.add_columns(
+        _is_reference(layout, dialect, layout.task_store.c.value).label("is_reference"),
+        state.label("task_state"),
+        started_at.label("run_started_at"),
+        is_kept.label("run_is_kept"),
+    )
+
+
+def _run_instant(dialect: Dialect, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    if dialect.name != "sqlite":
+        return _instant(dialect, column)
+    # What is no instant there is none here: a DagRun, which is not the store's, does not stop its reading.
+    text = cast(column, Text)
+    seconds = func.substr(text, 1, 19)
+    written = and_(
+        func.length(text) == 26,
+        func.strftime("%Y-%m-%d %H:%M:%S", seconds, "+0 seconds") == seconds,
+        text.op("GLOB")("[0-9]*.[0-9][0-9][0-9][0-9][0-9][0-9]"),
+        text >= "0001",
+    )
+    return case((written, text), else_=_no_instant(dialect))
+
+
+def _is_reference(layout: Layout, dialect: Dialect, value: ColumnElement[str]) -> ColumnElement[Any]:
+    """Whether a stored text is a reference: `storekit.state.references.read_stored`, as far as SQL can tell."""
+    # Of a large value only the beginning is read.
+    beginning: ColumnElement[Any] = func.substr(value, 1, len(_WRAPPED))
+    if is_mysql(dialect):
+        beginning = cast(beginning, LargeBinary)  # a text's own collation may not tell cases apart
+    is_wrapped = beginning == literal(_WRAPPED, Text)
+    if layout.is_airflow:
+        return _bool(dialect, is_wrapped)
+    if dialect.name == "postgresql":
+        # 15 has nothing to tell JSON by; 64 characters hold every number that a value is likely to be.
+        return _bool(dialect, or_(is_wrapped, not_(func.substr(value, 1, 64).op("~")(literal(_LIKE_JSON, Text)))))
+    text = cast(value, Text) if dialect.name == "sqlite" else value
+    inline = or_(func.json_valid(text) == 1, text.in_(_WORDS_OF_PYTHON))
+    return _bool(dialect, or_(is_wrapped, not_(inline)))
+
+
+_WRAPPED = json.dumps({REFERENCE_KEY: ""})[: -len(': ""}')]
+"""How the JSON text of a wrapped reference begins."""
+_WORDS_OF_PYTHON = ("NaN", "Infinity", "-Infinity")
+"""What Python writes and reads as JSON, and nothing else does."""
+_LIKE_JSON = (
+    '^[ \t\r\n]*([[{"]|(true|false|null|NaN|-?Infinity|-?(0|[1-9][0-9]*)([.][0-9]+)?([eE][+-]?[0-9]+)?)[ \t\r\n]*$)'
+)
 
 
 def count_rows(layout: Layout) -> Select[int, int]:

@@ -1,8 +1,4 @@
-"""Statements on single rows and on what has expired, built by pure functions.
-
-Nothing in this module opens a connection. A statement that changes rows repeats its whole condition, so that it
-stays right whatever happened between the look and the deed.
-"""
+"""Statements on single rows, built by pure functions. Nothing in this module opens a connection."""
 
 from __future__ import annotations
 
@@ -16,13 +12,9 @@ from sqlalchemy import (
     Insert,
     Integer,
     Select,
-    Text,
     and_,
-    cast,
     delete,
     exists,
-    false,
-    func,
     literal,
     literal_column,
     select,
@@ -42,13 +34,10 @@ __all__ = [
     "clear_task",
     "dag_run_exists",
     "delete_asset_key",
-    "delete_expired",
     "delete_task_key",
-    "expired",
     "get_asset_value",
     "get_task_value",
     "is_active",
-    "keyset_bound",
     "of_asset",
     "set_asset_value",
     "set_task_value",
@@ -246,64 +235,3 @@ def clear_task(layout: Layout, scope: TaskScope, *, all_map_indices: bool) -> De
 def clear_asset(layout: Layout, scope: AssetScope) -> Delete:
     """Delete every key of an asset."""
     return delete(layout.asset_store).where(_of_asset_rows(layout, scope))
-
-
-# --- what garbage collection may delete ------------------------------------------------------------------------
-
-
-def expired(layout: Layout, dialect: Dialect, now: datetime) -> ColumnElement[bool]:
-    """Return the predicate of cleanup: the DELETE's form of `storekit.retention.verdicts.judge`.
-
-    ``expires_at < now``, strictly; NULL never; a flagged row never, whatever its expiry says. What is no instant at all
-    is no expiry: such a row is never deleted.
-    """
-    columns = layout.task_store.c
-    conditions = [columns.expires_at < literal(now, columns.expires_at.type), *_is_instant(layout, dialect)]
-    if layout.has_never_expire:
-        conditions.append(columns.never_expire == false())
-    return and_(*conditions)
-
-
-def _is_instant(layout: Layout, dialect: Dialect) -> list[ColumnElement[bool]]:
-    """Return what tells an instant from what a column may hold beside one."""
-    column = layout.task_store.c.expires_at
-    if dialect.name == "sqlite":
-        # Any text may stand there, and texts are compared as such: only the form that SQLAlchemy writes compares as
-        # instants do. strftime gives another text for a day that no month has, once it is made to compute.
-        text = cast(column, Text)
-        seconds = func.substr(text, 1, 19)
-        return [
-            func.length(text) == 26,
-            func.strftime("%Y-%m-%d %H:%M:%S", seconds, "+0 seconds") == seconds,
-            text.op("GLOB")("*.[0-9][0-9][0-9][0-9][0-9][0-9]"),
-        ]
-    if dialect.name == "postgresql":
-        return [column >= literal_column(FIRST_INSTANT)]  # not -infinity, not before the year 1
-    if is_mysql(dialect) and layout.is_airflow:
-        return [func.unix_timestamp(column) > 0]  # not the zero date
-    return []
-
-
-def keyset_bound(layout: Layout, dialect: Dialect, now: datetime, *, after: int | None, batch_size: int) -> Select[int]:
-    """Select the id of the last row of the next batch, or nothing where no full batch is left."""
-    columns = layout.task_store.c
-    statement = select(columns.id).where(expired(layout, dialect, now))
-    if after is not None:
-        statement = statement.where(columns.id > after)
-    return statement.order_by(columns.id).limit(1).offset(batch_size - 1)
-
-
-def delete_expired(
-    layout: Layout, dialect: Dialect, now: datetime, *, after: int | None = None, up_to: int | None = None
-) -> Delete:
-    """Delete the expired rows with ``after < id <= up_to``; a bound of None is no bound.
-
-    The ids only divide the work. What decides is the predicate, evaluated on the row as it is when deleted: a
-    key refreshed since the bound was read is kept.
-    """
-    statement = delete(layout.task_store).where(expired(layout, dialect, now))
-    if after is not None:
-        statement = statement.where(layout.task_store.c.id > after)
-    if up_to is not None:
-        statement = statement.where(layout.task_store.c.id <= up_to)
-    return statement

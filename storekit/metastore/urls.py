@@ -5,6 +5,7 @@ A URL holds a password. Nothing here puts one into a message: `describe` names a
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -28,6 +29,8 @@ _FAMILIES = {
     "mysql": "mysql",
     "mariadb": "mysql",
 }
+
+_PORTS = {"postgresql": 5432, "mysql": 3306}
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,6 +69,23 @@ class DatabaseUrl:
         host = given if isinstance(given, str) else ",".join(given)
         port = f":{self.url.port}" if self.url.port else ""
         return f"{self.family}://{host}{port}/{self.url.database or ''}"
+
+    def identity(self) -> str | None:
+        """Return what tells two databases apart, as a hash: where, not who; None in memory, where nothing does.
+
+        Two names of one server (``localhost`` and ``127.0.0.1``) are two databases to it.
+        """
+        if self.in_memory:
+            return None
+        path = self.sqlite_path
+        if path is not None:
+            named = ["sqlite", str(path.resolve())]
+        else:
+            query = {name: self.url.query[name] for name in ("host", "port", "unix_socket") if name in self.url.query}
+            port = self.url.port or _PORTS[self.family]
+            host = (self.url.host or "localhost").lower()
+            named = [self.family, host, str(port), self.url.database or "", repr(sorted(query.items()))]
+        return hashlib.sha256("\0".join(named).encode()).hexdigest()
 
     def sync_url(self, access: Access, *, immutable: bool = False) -> URL:
         """Return the URL for SQLAlchemy's blocking driver."""

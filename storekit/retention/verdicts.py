@@ -1,7 +1,7 @@
 """One row's fate at an instant: delete or keep, the reason, and how far it is from its expiry.
 
 This is the definition. It takes two other forms only: the analysis SQL (``engines/sql/verdicts.sql``) and the
-DELETE's predicate (`storekit.metastore.statements.expired`); property tests hold the three equal.
+DELETE's predicate (`storekit.metastore.deletions.expired`); property tests hold the three equal.
 
 Source of the rules: the seed document's "Garbage collection semantics".
 """

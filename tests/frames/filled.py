@@ -5,6 +5,7 @@ The expected tables are built from what was inserted, by nothing of what is test
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -143,10 +144,26 @@ def expected(table: Table, rows: Iterable[Row], *, values: bool = True) -> pa.Ta
     return in_order(pa.Table.from_pylist(made, schema=schema))
 
 
-def expected_rows(tasks: Iterable[Row], assets: Iterable[Row]) -> pa.Table:
-    """Return the `ROWS` table of both."""
+def expected_rows(tasks: Iterable[Row], assets: Iterable[Row], layout: Layout, family: Family) -> pa.Table:
+    """Return the `ROWS` table of both, as a reader has it who sees neither task instances nor DagRuns."""
     both = [{**row, "store": "task"} for row in tasks] + [{**row, "store": "asset"} for row in assets]
+    for row in both:
+        row["is_reference"] = is_reference(row["value"], layout, family)
     return expected(ROWS, both, values=False)
+
+
+def is_reference(value: str, layout: Layout, family: Family) -> bool:
+    """Tell whether a stored text refers to a worker-side object, as far as this database can tell."""
+    if value.startswith('{"__airflow_state_ref__"'):
+        return True
+    if layout.is_airflow:
+        return False
+    try:
+        json.loads(value)
+    except ValueError:
+        # PostgreSQL looks at the beginning only.
+        return family != "postgres" or value.lstrip(" \t\r\n")[:1] not in {"{", "[", '"'}
+    return False
 
 
 def in_order(table: pa.Table) -> pa.Table:

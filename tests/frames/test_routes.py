@@ -67,7 +67,7 @@ def test_every_route_gives_the_rows_that_were_inserted(
     layout = sandbox.hold(layout_name)
     tasks, assets = data.draw(stores(family, layout))
     fill(sandbox.engine, layout, tasks, assets)
-    truth = {"tasks": expected(TASKS, tasks), "assets": expected(ASSETS, assets), "rows": expected_rows(tasks, assets)}
+    truth = {"tasks": expected(TASKS, tasks), "assets": expected(ASSETS, assets), "rows": expected_rows(tasks, assets, layout, family)}
     for table in TABLES:
         fast = fast_scan(sandbox, family, layout, table).to_arrow()
         assert fast.schema == truth[table.name].schema
@@ -125,7 +125,7 @@ def test_columns_that_start_with_5000_nulls_keep_their_types(sandboxes: Sandboxe
     for table, truth in ((TASKS, expected(TASKS, tasks)), (ASSETS, expected(ASSETS, assets))):
         assert in_order(fast_scan(sandbox, "sqlite", layout, table).to_arrow()).equals(truth)
     both = fast_scan(sandbox, "sqlite", layout, ROWS).to_arrow()
-    assert in_order(both).equals(expected_rows(tasks, assets))
+    assert in_order(both).equals(expected_rows(tasks, assets, layout, "sqlite"))
 
 
 def test_bytes_that_are_not_utf8_are_replaced_and_counted_as_they_are(sandboxes: Sandboxes) -> None:

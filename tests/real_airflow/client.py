@@ -169,10 +169,13 @@ class RealAirflow:
         SQLAlchemy URL, such as ``sqlite:////absolute/path.db`` or ``postgresql+psycopg://user@host/name``.
     python
         The interpreter that has Airflow; by default `airflow_python`.
+    env
+        Settings of this process, such as ``{"AIRFLOW__STATE_STORE__BACKEND": "package.Backend"}``.
     """
 
-    def __init__(self, url: str, python: Path | None = None) -> None:
+    def __init__(self, url: str, python: Path | None = None, env: dict[str, str] | None = None) -> None:
         self._url = url
+        self._env = env or {}
         self._python = python or airflow_python()
         self.version = ""
 
@@ -183,7 +186,7 @@ class RealAirflow:
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
                 [self._python, DRIVER],
-                env=airflow_environment(self._url, home),
+                env=airflow_environment(self._url, home) | self._env,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -289,6 +292,21 @@ class RealAirflow:
     def dry_run(self) -> list[DryRunRow]:
         """Return the rows that `cleanup` would delete, in no order."""
         return [cast("DryRunRow", tuple(row)) for row in self._call("dry_run")]
+
+    def backend(self) -> dict[str, Any]:
+        """Return ``path`` and ``own`` (methods not inherited from the stock class) of the configured backend.
+
+        Also ``is_stock``, and ``modules``: the packages that Airflow's process has imported.
+        """
+        return cast("dict[str, Any]", self._call("backend"))
+
+    def dry_run_peak(self) -> dict[str, int]:
+        """Read a dry run to its end; return ``told`` (its length), ``read`` (rows), ``peak`` (Python's memory, bytes)."""
+        return cast("dict[str, int]", self._call("dry_run_peak"))
+
+    def dry_run_left(self, rows: int) -> int:
+        """Leave a dry run after ``rows`` rows and return how many of the engine's connections are out then."""
+        return cast("int", self._call("dry_run_left", rows=rows))
 
     def freeze_time(self, instant: datetime | None) -> None:
         """Stop the metastore's clock at an aware instant; None lets it run again."""

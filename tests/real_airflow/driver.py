@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import sys
+import tracemalloc
 from collections.abc import Callable
 from datetime import datetime
 from types import SimpleNamespace
@@ -32,11 +33,12 @@ from airflow.models.asset import AssetActive, AssetModel  # noqa: E402
 from airflow.models.asset_state_store import AssetStateStoreModel  # noqa: E402
 from airflow.models.dagrun import DagRun  # noqa: E402
 from airflow.models.task_state_store import TaskStateStoreModel  # noqa: E402
-from airflow.state import AssetScope, StoreScope, TaskScope, metastore  # noqa: E402
+from airflow.state import AssetScope, StoreScope, TaskScope, get_state_backend, metastore  # noqa: E402
 from airflow.utils.session import create_session  # noqa: E402
 from sqlalchemy import Table, delete, insert, select  # noqa: E402
 
-BACKEND = metastore.MetastoreBackend()
+# Airflow's own choice: the stock class, unless `[state_store] backend` names another.
+BACKEND = get_state_backend()
 REAL_TIMEZONE = metastore.timezone
 BATCH_SIZE = "AIRFLOW__STATE_STORE__STATE_CLEANUP_BATCH_SIZE"
 
@@ -98,6 +100,37 @@ class Driver:
 
     def dry_run(self) -> list[list[Any]]:
         return [list(row) for row in BACKEND._summary_dry_run()["expired"]]
+
+    def backend(self) -> dict[str, Any]:
+        """What the configured backend is, and which of the stock class's methods it does not inherit."""
+        cls, stock = type(BACKEND), metastore.MetastoreBackend
+        own = sorted(
+            name for name, method in vars(stock).items() if callable(method) and getattr(cls, name) is not method
+        )
+        return {
+            "path": f"{cls.__module__}.{cls.__qualname__}",
+            "is_stock": isinstance(BACKEND, stock),
+            "own": own,
+            "modules": sorted({name.partition(".")[0] for name in sys.modules}),
+        }
+
+    def dry_run_peak(self) -> dict[str, int]:
+        """Read a dry run as the command does, keeping nothing: rows told, rows read, peak of Python's memory in bytes."""
+        tracemalloc.start()
+        try:
+            expired = BACKEND._summary_dry_run()["expired"]
+            told, read = len(expired), sum(len(row) == 5 for row in expired)
+            return {"told": told, "read": read, "peak": tracemalloc.get_traced_memory()[1]}
+        finally:
+            tracemalloc.stop()
+
+    def dry_run_left(self, rows: int) -> int:
+        """Leave a dry run after some rows; return how many connections are out then."""
+        iterator = iter(BACKEND._summary_dry_run()["expired"])
+        for _ in range(rows):
+            next(iterator)
+        del iterator
+        return int(settings.engine.pool.checkedout())
 
     def freeze_time(self, instant: str | None) -> None:
         # Only the name that the metastore module reads: everything else in Airflow keeps the real clock.

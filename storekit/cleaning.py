@@ -1,0 +1,339 @@
+"""A cleanup from end to end: what may be refused is refused first, then batch by batch, then a report.
+
+Joins `storekit.metastore` (which deletes) and `storekit.frames` (plans, archives, reports); `Store.cleanup` and
+`restore` are the doors to it.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from storekit import __version__
+from storekit.clock import as_utc
+from storekit.config import StateStoreConfig
+from storekit.errors import CleanupStoppedError, FutureInstantError, QueryError, ReadOnlyError, StorekitError
+from storekit.frames.archive import ARCHIVE, ArchiveOrigin, ArchivePart, ArchiveWriter
+from storekit.frames.instants import as_instant
+from storekit.frames.outcomes import DRIFT, CleanupReport, Progress
+from storekit.frames.plan import Plan
+from storekit.metastore.cleanup import Batch, count_expired, delete_expired
+from storekit.metastore.deletions import TaskKey
+from storekit.metastore.engines import READ_ONLY, Database
+from storekit.metastore.planned import Drift, PlannedBatch, PlannedRow, ReadPlan, check_planned, delete_planned
+from storekit.metastore.rows import StoredTask
+
+__all__ = ["clean"]
+
+
+def clean(
+    database: Database,
+    config: StateStoreConfig,
+    present: datetime,
+    *,
+    plan: Plan | None,
+    now: datetime | str | None,
+    batch_size: int | None,
+    archive: str | Path | None,
+    dry_run: bool,
+    progress: Progress | None,
+    call_backend: bool,
+) -> CleanupReport:
+    """Do what `Store.cleanup` says; ``present`` is the instant by the server's clock."""
+    instant = _instant(now, present, dry_run=dry_run)
+    size = _batch_size(config.state_cleanup_batch_size if batch_size is None else batch_size)
+    if plan is not None and not isinstance(plan, Plan):
+        raise QueryError(f"{plan!r} is no plan", hint="snap.plan() makes one, storekit.open_plan(path) reads one")
+    report = CleanupReport(
+        database=database.description,
+        layout=database.layout.name,
+        now=instant,
+        dry_run=dry_run,
+        planned=None if plan is None else len(plan),
+    )
+    if not dry_run and database.access == READ_ONLY:
+        raise ReadOnlyError(
+            f"{database.description} is open for reading only", hint="open it with connect(url, writable=True)"
+        )
+    if config.custom_backend is not None:
+        return _leave_to_the_backend(report, config, call_backend=call_backend)
+    if plan is not None:
+        plan.check_for(layout=report.layout, database_id=database.identity, database=database.description)
+        plan.verify()
+    return _look(report, database, plan) if dry_run else _Cleanup(report, database, plan, progress).run(size, archive)
+
+
+def _instant(now: datetime | str | None, present: datetime, *, dry_run: bool) -> datetime:
+    instant = present if now is None else as_instant(now)
+    if instant > present and not dry_run:
+        raise FutureInstantError(
+            f"now={instant.isoformat()} has not come yet: rows that are alive would be deleted",
+            hint="preview(now=...) shows what would go by then",
+        )
+    return instant
+
+
+def _batch_size(given: object) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+        raise QueryError(f"batch_size={given!r} is not a number of rows", hint="0 (all in one statement) or more")
+    return given
+
+
+def _leave_to_the_backend(report: CleanupReport, config: StateStoreConfig, *, call_backend: bool) -> CleanupReport:
+    if not call_backend or report.dry_run:
+        return replace(report, skipped=config.custom_backend)
+    backend = config.make_custom_backend()
+    started = time.perf_counter()
+    removed = backend.cleanup() if backend is not None else None
+    elapsed = timedelta(seconds=time.perf_counter() - started)
+    return replace(report, called=config.custom_backend, deleted=removed or 0, elapsed=elapsed)
+
+
+def _look(report: CleanupReport, database: Database, plan: Plan | None) -> CleanupReport:
+    started = time.perf_counter()
+    if plan is None:
+        rows, size = count_expired(database, report.now)
+        report = replace(report, to_delete=rows, to_delete_bytes=size)
+    else:
+        tally = _Tally()
+        for batch in check_planned(database, _reading(plan), now=report.now):
+            tally.add(batch)
+        report = replace(
+            report,
+            to_delete=tally.deleted,
+            to_delete_bytes=tally.deleted_bytes,
+            drifted=tally.drifted,
+            drift_table=tally.drift_table(),
+        )
+    return replace(report, elapsed=timedelta(seconds=time.perf_counter() - started))
+
+
+@dataclass
+class _Tally:
+    """What the committed batches did, added up."""
+
+    deleted: int = 0
+    deleted_bytes: int = 0
+    seen: int = 0
+    batches: int = 0
+    longest: timedelta = timedelta(0)
+    drifted: dict[str, int] = field(default_factory=dict)
+    parts: list[pa.RecordBatch] = field(default_factory=list)
+
+    def add(self, batch: Batch | PlannedBatch) -> None:
+        self.deleted += batch.deleted
+        self.deleted_bytes += batch.deleted_bytes
+        self.seen += batch.deleted
+        self.batches += batch.deleted > 0
+        self.longest = max(self.longest, batch.elapsed)
+        if isinstance(batch, PlannedBatch) and batch.drifted:
+            self.seen += len(batch.drifted)
+            for each in batch.drifted:
+                self.drifted[each.kind.value] = self.drifted.get(each.kind.value, 0) + 1
+            self.parts.append(_drift_batch(batch.drifted))
+
+    def drift_table(self) -> pa.Table:
+        return pa.Table.from_batches(self.parts, DRIFT)
+
+
+class _Cleanup:
+    """One run that deletes."""
+
+    def __init__(self, report: CleanupReport, database: Database, plan: Plan | None, progress: Progress | None) -> None:
+        self.report, self.database, self.plan, self.progress = report, database, plan, progress
+        self.tally = _Tally()
+        self.total = 0
+
+    def run(self, batch_size: int, archive: str | Path | None) -> CleanupReport:
+        if self.progress is not None:
+            self.total = count_expired(self.database, self.report.now)[0] if self.plan is None else len(self.plan)
+        # Refused before anything is deleted, where it cannot be made.
+        writer = ArchiveWriter(archive, self._origin()) if archive is not None else None
+        started = time.perf_counter()
+        stopped: str | None = None
+        failure: StorekitError | None = None
+        try:
+            with _interrupts_noted(between_batches=batch_size > 0) as interrupted:
+                for batch in self._batches(batch_size, writer):
+                    self.tally.add(batch)
+                    if self.progress is not None:
+                        self.progress(self.tally.seen, self.total)
+                    if interrupted():
+                        stopped = "interrupted between two batches"
+                        break
+        except KeyboardInterrupt:
+            stopped = "interrupted; the batch that was under way was rolled back"
+        except StorekitError as error:
+            failure, stopped = error, error.message
+        finally:
+            # Also where a progress callback raised: what is archived must say that it is whole.
+            archived, unfinished = self._close(writer)
+        if unfinished is not None and failure is None:
+            failure, stopped = unfinished, unfinished.message
+        report = replace(
+            self.report,
+            to_delete=self.tally.deleted,
+            to_delete_bytes=self.tally.deleted_bytes,
+            deleted=self.tally.deleted,
+            deleted_bytes=self.tally.deleted_bytes,
+            drifted=self.tally.drifted,
+            drift_table=self.tally.drift_table(),
+            batches=self.tally.batches,
+            longest_batch=self.tally.longest,
+            elapsed=timedelta(seconds=time.perf_counter() - started),
+            archive=archived,
+            stopped=stopped,
+        )
+        if failure is not None:
+            raise _stopped(failure, report) from failure
+        return report
+
+    def _origin(self) -> ArchiveOrigin:
+        return ArchiveOrigin(
+            layout=self.report.layout,
+            database=self.database.description,
+            database_id=self.database.identity,
+            dialect=self.database.engine.dialect.name,
+            now=self.report.now,
+            started_at=self.report.now,
+            storekit_version=__version__,
+            plan_sha256=None if self.plan is None else self.plan.info.sha256,
+        )
+
+    def _batches(self, batch_size: int, writer: ArchiveWriter | None) -> Iterable[Batch | PlannedBatch]:
+        flag = self.database.layout.has_never_expire
+        sink = None if writer is None else _ArchiveSink(writer, has_never_expire=flag)
+        if self.plan is None:
+            return delete_expired(self.database, now=self.report.now, batch_size=batch_size, sink=sink)
+        read = _reading(self.plan)
+        return delete_planned(self.database, read, now=self.report.now, batch_size=batch_size, sink=sink)
+
+    @staticmethod
+    def _close(writer: ArchiveWriter | None) -> tuple[Path | None, StorekitError | None]:
+        if writer is None:
+            return None, None
+        if not writer.rows:
+            writer.abandon_if_empty()
+            return None, None
+        try:
+            writer.finish()
+        except StorekitError as error:
+            return writer.path, error
+        return writer.path, None
+
+
+def _stopped(failure: StorekitError, report: CleanupReport) -> CleanupStoppedError:
+    before = f"{report.deleted:,} rows of earlier batches are deleted" if report.deleted else "nothing is deleted"
+    if report.archive is not None and report.deleted:
+        before += f", and archived in {report.archive}"
+    hint = "run it again: it goes on with what is left"
+    return CleanupStoppedError(
+        f"{failure.message}; {before}",
+        deleted=report.deleted,
+        report=report,
+        hint=f"{failure.hint}; then {hint}" if failure.hint else hint,
+    )
+
+
+@contextmanager
+def _interrupts_noted(*, between_batches: bool) -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C wait for the end of the batch; the second one interrupts as ever.
+
+    Only where signals arrive, in the main thread, and where there are batches to stop between.
+    """
+    if not between_batches or threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    asked = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: Any) -> None:
+        if asked.is_set() and callable(before):
+            before(number, frame)
+        asked.set()
+
+    if before is None or not callable(before):
+        yield lambda: False  # interrupts are ignored here, or another language's affair
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# --- between Arrow and rows ------------------------------------------------------------------------------------
+
+
+def _reading(plan: Plan) -> ReadPlan:
+    def rows() -> Iterator[PlannedRow]:
+        for batch in plan.batches():
+            columns = [batch.column(name).to_pylist() for name in PLANNED_COLUMNS]
+            for dag, run, task, index, region, key, updated_at, expires_at in zip(*columns, strict=True):
+                named = TaskKey(dag, run, task, index, region, key)
+                yield PlannedRow(named, as_utc(updated_at), as_utc(expires_at))
+
+    return rows
+
+
+PLANNED_COLUMNS = ("dag_id", "run_id", "task_id", "map_index", "region_id", "key", "updated_at", "expires_at")
+
+
+def _drift_batch(drifted: list[Drift]) -> pa.RecordBatch:
+    rows = [
+        {
+            **each.planned.key._asdict(),
+            "drift": each.kind.value,
+            "planned_updated_at": each.planned.updated_at,
+            "planned_expires_at": each.planned.expires_at,
+            "updated_at": each.present and each.present.updated_at,
+            "expires_at": each.present and each.present.expires_at,
+            "value_bytes": None if each.present is None else each.present.value_bytes,
+        }
+        for each in drifted
+    ]
+    return pa.RecordBatch.from_pylist(rows, schema=DRIFT)
+
+
+class _ArchiveSink:
+    """An archive as `storekit.metastore.cleanup.Sink`."""
+
+    def __init__(self, writer: ArchiveWriter, *, has_never_expire: bool) -> None:
+        self._writer = writer
+        self._flag = False if has_never_expire else None  # a flagged row is never deleted
+
+    def begin(self) -> _PartSink:
+        return _PartSink(self._writer.begin(), self._flag)
+
+
+class _PartSink:
+    def __init__(self, part: ArchivePart, flag: bool | None) -> None:
+        self._part, self._flag = part, flag
+
+    def write(self, rows: list[StoredTask]) -> None:
+        # Column by column: a dictionary per row would cost several times as much.
+        columns = {
+            **{name: [getattr(row.key, name) for row in rows] for name in TaskKey._fields},
+            "value": [row.value for row in rows],
+            "value_bytes": [row.value_bytes for row in rows],
+            "updated_at": [row.updated_at for row in rows],
+            "expires_at": [row.expires_at for row in rows],
+            "never_expire": [self._flag] * len(rows),
+        }
+        arrays = [pa.array(columns[field.name], type=field.type) for field in ARCHIVE]
+        self._part.write(pa.RecordBatch.from_arrays(arrays, schema=ARCHIVE))
+
+    def seal(self) -> None:
+        self._part.seal()
+
+    def discard(self) -> None:
+        self._part.discard()

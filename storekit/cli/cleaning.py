@@ -1,0 +1,150 @@
+"""Deleting, and putting back: dry unless it is said twice, by the command and by ``--yes``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from storekit.cli.reading import options_in_force, progress_bar, snapshot_of
+from storekit.errors import CleanupStoppedError, QueryError
+
+if TYPE_CHECKING:
+    from storekit.frames.outcomes import CleanupReport, RestoreReport
+
+__all__ = ["clean", "make_plan", "restore", "show_plan"]
+
+_INTERRUPTED = 130
+_TABLE_ROWS = 20
+
+
+def clean(options: argparse.Namespace) -> int:
+    """Delete the task rows that have expired; without --yes, say only what would go.
+
+    Each row is looked at again when it is deleted: one that is refreshed meanwhile lives on. With --plan only what it
+    names is deleted, and only if it still is what the plan shows. With --archive the deleted rows are in a folder of
+    Parquet, which `storekit restore` puts back.
+    """
+    from storekit.frames.plan import open_plan
+    from storekit.store import connect
+
+    plan = open_plan(options.plan) if options.plan else None
+    config = options_in_force(options)
+    writable = options.yes
+    with (
+        connect(options.url, writable=writable, layout=options.layout, config=config) as store,
+        progress_bar() as progress,
+    ):
+        try:
+            report = store.cleanup(
+                plan,
+                now=options.now,
+                batch_size=options.batch_size,
+                archive=options.archive if writable else None,
+                dry_run=not writable,
+                progress=progress,
+                call_backend=options.call_backend,
+            )
+        except CleanupStoppedError as error:
+            if error.report is not None and error.deleted:
+                _print_report(error.report, options.format, ())
+            raise
+    _print_report(report, options.format, _what_next(report, options))
+    return _INTERRUPTED if report.stopped is not None else 0
+
+
+def _what_next(report: CleanupReport, options: argparse.Namespace) -> tuple[str, ...]:
+    if not report.dry_run or report.skipped is not None:
+        return ()
+    if not report.to_delete:
+        return ("nothing to delete",)
+    archive = "" if options.archive else " --archive FOLDER, to be able to undo it, and"
+    return (f"nothing was deleted: add{archive} --yes",)
+
+
+def restore(options: argparse.Namespace) -> int:
+    """Put back what is missing of an archive; without --yes, say only what would be.
+
+    Nothing that is there is touched: a key that was written again keeps its new row. Rows whose DagRun is gone stay in
+    the archive.
+    """
+    from storekit.store import connect
+    from storekit.store import restore as put_back
+
+    config = options_in_force(options)
+    with (
+        connect(options.url, writable=options.yes, layout=options.layout, config=config) as store,
+        progress_bar() as progress,
+    ):
+        report = put_back(options.archive, store, dry_run=not options.yes, progress=progress)
+    hint = ("nothing was written: add --yes",) if report.dry_run and report.restored else ()
+    _print_report(report, options.format, hint)
+    return 0
+
+
+def make_plan(options: argparse.Namespace) -> int:
+    """Save what cleanup would delete as a plan: one Parquet file, to be reviewed, then given to `storekit clean`."""
+    from storekit.cli.render import print_lines
+    from storekit.frames.plan import plan_text
+
+    with snapshot_of(options) as taken:
+        plan = taken.plan(options.now)
+        where = plan.save(options.file, overwrite=options.overwrite)
+        print_lines([*plan_text(plan, 0).split("\n"), "", f"saved to {where}"])
+    return 0
+
+
+def show_plan(options: argparse.Namespace) -> int:
+    """Show a saved plan, after checking that it is what was saved."""
+    from storekit.cli.render import print_lines
+    from storekit.frames.plan import open_plan, plan_text
+
+    plan = open_plan(options.file)
+    if options.format == "csv":
+        _write_csv(plan.batches())
+        return 0
+    if options.format == "json":
+        raise QueryError("a plan is shown as a table or as CSV", hint="--format csv")
+    limit = _TABLE_ROWS if options.limit is None else options.limit or len(plan)
+    print_lines(plan_text(plan, limit).split("\n"))
+    return 0
+
+
+def _write_csv(reader: Any) -> None:
+    from pyarrow import csv
+
+    sys.stdout.flush()
+    with csv.CSVWriter(sys.stdout.buffer, reader.schema) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+
+
+def _print_report(report: CleanupReport | RestoreReport, form: str, more: tuple[str, ...]) -> None:
+    from storekit.cli.render import print_lines
+
+    if form == "json":
+        sys.stdout.write(json.dumps(_jsonable(report)) + "\n")
+    else:
+        print_lines([*repr(report).split("\n"), *(("", *more) if more else ())])
+
+
+def _jsonable(report: CleanupReport | RestoreReport) -> dict[str, Any]:
+    from dataclasses import fields
+
+    said: dict[str, Any] = {}
+    for each in fields(report):
+        value = getattr(report, each.name)
+        if each.name.endswith("_table"):
+            continue
+        if isinstance(value, timedelta):
+            said[f"{each.name}_us"] = value // timedelta(microseconds=1)
+        elif isinstance(value, Path):
+            said[each.name] = str(value)
+        elif hasattr(value, "isoformat"):
+            said[each.name] = value.isoformat(timespec="microseconds")
+        else:
+            said[each.name] = dict(value) if hasattr(value, "items") else value
+    return said

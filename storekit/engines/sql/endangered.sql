@@ -1,0 +1,12 @@
+-- over: verdicts
+-- Every row with what else endangers it at $now: storekit.frames.dangers.Danger says what each means.
+-- $before: the cutoff of `airflow db clean`, or null. $airflow: whether Airflow's scheduler keeps house here.
+SELECT
+    verdicts.*,
+    coalesce(
+        verdict = 'delete' AND task_state NOT IN ('success', 'failed', 'skipped', 'upstream_failed', 'removed'), FALSE
+    ) AS unfinished_task,
+    verdict = 'delete' AND is_reference AS orphaned_object,
+    coalesce(store = 'asset' AND NOT active AND CAST($airflow AS BOOLEAN), FALSE) AS inactive_asset,
+    coalesce(run_started_at < instant($before) AND NOT run_is_kept, FALSE) AS db_clean
+FROM verdicts
