@@ -56,12 +56,13 @@ _MYSQL = {
 }
 
 
-def make(url: str, rows: int) -> None:
-    """Make storekit's tables at ``url`` and fill them inside the database."""
+def make(url: str, rows: int, *, layout_name: str = "storekit", expired: bool = False) -> None:
+    """Make a layout's tables at ``url`` and fill them inside the database; with ``expired`` every row has."""
     from sqlalchemy import create_engine, text
 
-    from storekit.metastore.layouts import STOREKIT
+    from storekit.metastore.layouts import layout_named
 
+    layout = layout_named(layout_name)
     engine = create_engine(url)
     with engine.begin() as connection:
         kind = connection.dialect.name
@@ -75,9 +76,13 @@ def make(url: str, rows: int) -> None:
         else:
             source = f"(WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n LIMIT {rows}) SELECT i FROM n)"  # noqa: S608
             cells = _SQLITE
-        STOREKIT.metadata.create_all(connection)
+        layout.metadata.create_all(connection)
+        if not layout.has_never_expire:
+            cells = {name: text for name, text in cells.items() if name != "never_expire"}
+        if expired:
+            cells = {**cells, "expires_at": cells["updated_at"]}
         quoted = ", ".join(connection.dialect.identifier_preparer.quote(name) for name in cells)
-        statement = f"INSERT INTO task_store ({quoted}) SELECT {', '.join(cells.values())} FROM {source}"  # noqa: S608
+        statement = f"INSERT INTO {layout.task_store.name} ({quoted}) SELECT {', '.join(cells.values())} FROM {source}"  # noqa: S608
         connection.exec_driver_sql(statement.replace("%", "%%") if kind != "sqlite" else statement)
     engine.dispose()
 

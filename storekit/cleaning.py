@@ -9,8 +9,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,15 +22,17 @@ from storekit import __version__
 from storekit.clock import as_utc
 from storekit.config import StateStoreConfig
 from storekit.errors import CleanupStoppedError, FutureInstantError, QueryError, ReadOnlyError, StorekitError
-from storekit.frames.archive import ARCHIVE, ArchiveOrigin, ArchivePart, ArchiveWriter
+from storekit.frames.archive import ArchiveOrigin, ArchivePart, ArchiveWriter
+from storekit.frames.contract import TASKS
+from storekit.frames.cursor import CursorRoute
 from storekit.frames.instants import as_instant
 from storekit.frames.outcomes import DRIFT, CleanupReport, Progress
 from storekit.frames.plan import Plan
+from storekit.frames.wire import to_contract
 from storekit.metastore.cleanup import Batch, count_expired, delete_expired
 from storekit.metastore.deletions import TaskKey
 from storekit.metastore.engines import READ_ONLY, Database
 from storekit.metastore.planned import Drift, PlannedBatch, PlannedRow, ReadPlan, check_planned, delete_planned
-from storekit.metastore.rows import StoredTask
 
 __all__ = ["clean"]
 
@@ -210,8 +212,7 @@ class _Cleanup:
         )
 
     def _batches(self, batch_size: int, writer: ArchiveWriter | None) -> Iterable[Batch | PlannedBatch]:
-        flag = self.database.layout.has_never_expire
-        sink = None if writer is None else _ArchiveSink(writer, has_never_expire=flag)
+        sink = None if writer is None else _ArchiveSink(writer)
         if self.plan is None:
             return delete_expired(self.database, now=self.report.now, batch_size=batch_size, sink=sink)
         read = _reading(self.plan)
@@ -285,6 +286,9 @@ def _reading(plan: Plan) -> ReadPlan:
     return rows
 
 
+_ROW_GROUP_BYTES = 8_000_000
+"""Held before it is written: a row group of a few rows compresses badly."""
+
 PLANNED_COLUMNS = ("dag_id", "run_id", "task_id", "map_index", "region_id", "key", "updated_at", "expires_at")
 
 
@@ -307,32 +311,32 @@ def _drift_batch(drifted: list[Drift]) -> pa.RecordBatch:
 class _ArchiveSink:
     """An archive as `storekit.metastore.cleanup.Sink`."""
 
-    def __init__(self, writer: ArchiveWriter, *, has_never_expire: bool) -> None:
+    def __init__(self, writer: ArchiveWriter) -> None:
         self._writer = writer
-        self._flag = False if has_never_expire else None  # a flagged row is never deleted
 
     def begin(self) -> _PartSink:
-        return _PartSink(self._writer.begin(), self._flag)
+        return _PartSink(self._writer.begin())
 
 
 class _PartSink:
-    def __init__(self, part: ArchivePart, flag: bool | None) -> None:
-        self._part, self._flag = part, flag
+    def __init__(self, part: ArchivePart) -> None:
+        self._part = part
+        self._held: list[pa.RecordBatch] = []
 
-    def write(self, rows: list[StoredTask]) -> None:
-        # Column by column: a dictionary per row would cost several times as much.
-        columns = {
-            **{name: [getattr(row.key, name) for row in rows] for name in TaskKey._fields},
-            "value": [row.value for row in rows],
-            "value_bytes": [row.value_bytes for row in rows],
-            "updated_at": [row.updated_at for row in rows],
-            "expires_at": [row.expires_at for row in rows],
-            "never_expire": [self._flag] * len(rows),
-        }
-        arrays = [pa.array(columns[field.name], type=field.type) for field in ARCHIVE]
-        self._part.write(pa.RecordBatch.from_arrays(arrays, schema=ARCHIVE))
+    def write(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        wire = CursorRoute(lambda _sql, _parameters: nullcontext([rows]), names)
+        with wire.open() as reader:
+            self._held += to_contract(reader, TASKS, values=True)
+        if sum(batch.nbytes for batch in self._held) >= _ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._held:
+            self._part.write(pa.concat_batches(self._held))
+            self._held = []
 
     def seal(self) -> None:
+        self._flush()
         self._part.seal()
 
     def discard(self) -> None:

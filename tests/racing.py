@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -60,7 +61,7 @@ class Board:
 
 
 _COLUMNS = "dag_run_id, dag_id, run_id, task_id, map_index, {key}, value, updated_at, expires_at"
-_INSERT = f"INSERT INTO task_state_store ({_COLUMNS}) VALUES ({{marks}}) "
+_INSERT = "INSERT INTO task_state_store (" + _COLUMNS + ") VALUES ({marks}) "  # noqa: S608 - names from this file
 _CONFLICT = (
     "ON CONFLICT (dag_run_id, task_id, map_index, key) DO UPDATE SET value = excluded.value, "
     "updated_at = excluded.updated_at, expires_at = excluded.expires_at"
@@ -72,10 +73,11 @@ _DUPLICATE = (
 
 @contextmanager
 def _sqlite(url: str, run_row: int) -> Any:
-    # Polled, with hardly a pause: SQLite's own pauses grow to 100 ms, and would sleep through most of a cleanup.
-    connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, timeout=0)
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None, timeout=60)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = OFF")  # no machine goes down here
+    # Polled from here on, with hardly a pause: SQLite's own pauses grow to 100 ms, and sleep through most of a cleanup.
+    connection.execute("PRAGMA busy_timeout = 0")
     upsert = _INSERT.format(key="key", marks="?, ?, ?, ?, -1, ?, ?, ?, ?") + _CONFLICT
 
     def refresh(key: str, value: str, updated_at: datetime) -> None:
@@ -135,11 +137,13 @@ def _choices(starts: Sequence[int], number: int, writers: int) -> list[list[int]
     """
     return [
         [key for key in range(start, end) if key % writers == number and key // writers % 3]
-        for start, end in zip(starts, starts[1:], strict=False)
+        for start, end in pairwise(starts)
     ]
 
 
-def _round(order: dict[str, Any], refresh: Refresh, passes: Callable[[Exception], bool], board: Board, number: int):
+def _round(
+    order: dict[str, Any], refresh: Refresh, passes: Callable[[Exception], bool], board: Board, number: int
+) -> dict[str, Any]:
     chosen = _choices(order["starts"], number, order["writers"])
     chance = random.Random(order["seed"] * 100 + number)  # noqa: S311 - no secret hangs on it
     done: list[tuple[int, str, float, float]] = []
@@ -164,7 +168,6 @@ def _round(order: dict[str, Any], refresh: Refresh, passes: Callable[[Exception]
                 time.sleep(chance.uniform(0, 0.002))
         done.append((key, value, begun, time.monotonic()))
         board[Board.COMMITS + number] = len(done)
-        time.sleep(order["pause"])
     return {"done": done, "retries": retries}
 
 

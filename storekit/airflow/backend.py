@@ -14,7 +14,7 @@ try:
     from airflow import settings
     from airflow.configuration import conf
     from airflow.state import metastore
-except ModuleNotFoundError as error:
+except ImportError as error:
     missing = error.name or ""
     if missing in ("airflow", "structlog"):
         raise MissingDriverError(
@@ -23,7 +23,7 @@ except ModuleNotFoundError as error:
         ) from None
     if missing.startswith("airflow.state"):
         raise MissingDriverError(
-            f"storekit.airflow needs Apache Airflow 3.3 or later: this one has no state store ({missing} is missing)",
+            "storekit.airflow needs Apache Airflow 3.3 or later: this one has no state store",
             hint="pip install 'apache-airflow>=3.3,<4'",
         ) from None
     raise  # Airflow is there, and something that it needs is not: its own error says more

@@ -50,7 +50,6 @@ class ContentHash:
             if not (field.type in (pa.string(), pa.int64(), pa.bool_()) or pa.types.is_timestamp(field.type)):
                 raise TypeError(f"{field.name} is {field.type}: texts, int64, booleans and instants can be hashed")
         self._fields = [(field.name, field.type) for field in schema]
-        self._rows = 0
         # Three per column, of which only texts use the second.
         self._columns = [tuple(hashlib.sha256() for _ in range(3)) for _ in self._fields]
 
@@ -64,7 +63,6 @@ class ContentHash:
         """
         if [(field.name, field.type) for field in batch.schema] != self._fields:
             raise TypeError(f"the batch has the columns {batch.schema.names}, not {self._fields}")
-        self._rows += batch.num_rows
         for column, (valid, lengths, data) in zip(batch.columns, self._columns, strict=True):
             valid.update(_valid(column))
             if pa.types.is_string(column.type):
@@ -77,7 +75,7 @@ class ContentHash:
     def hexdigest(self) -> str:
         """Return the hash of the rows so far, 64 hexadecimal digits."""
         # JSON keeps a name from running into the type behind it.
-        head = json.dumps([self._rows, [[name, str(kind)] for name, kind in self._fields]])
+        head = json.dumps([[name, str(kind)] for name, kind in self._fields])
         whole = hashlib.sha256(head.encode())
         for column in self._columns:
             for each in column:

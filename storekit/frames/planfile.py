@@ -126,9 +126,7 @@ class RowCheck:
             raise self._wrong("value_bytes holds a negative size")
         self._check_order(batch)
         self.rows += batch.num_rows
-        # In 64 bits, unless that could overflow.
-        safe = pc.max(sizes).as_py() * batch.num_rows < 2**63
-        self.value_bytes += pc.sum(sizes).as_py() if safe else sum(sizes.to_pylist())
+        self.value_bytes += pc.sum(sizes).as_py()
         self._content.update(batch)
         self._last = batch.slice(batch.num_rows - 1)
 

@@ -157,19 +157,15 @@ class Snapshot:
         if size >= 2**63 or any(row["smallest"] < 0 for row in totals.values()):
             engine.close()
             raise SnapshotError("value_bytes holds no sizes", hint="they are 0 or more, together less than 2**63")
-        unknown = totals.keys() - {"task", "asset"}
-        if unknown:
+        if unknown := totals.keys() - {"task", "asset"}:
             engine.close()
             raise SnapshotError(
                 f"the column store holds {', '.join(plain(each) for each in sorted(unknown))}",
                 hint="it holds 'task' or 'asset'",
             )
         counts = {store: totals[store]["entries"] if store in totals else 0 for store in ("task", "asset")}
-        return cls(
-            engine,
-            info.model_copy(update={"task_rows": counts["task"], "asset_rows": counts["asset"]}),
-            value_bytes=size,
-        )
+        info = info.model_copy(update={"task_rows": counts["task"], "asset_rows": counts["asset"]})
+        return cls(engine, info, value_bytes=size)
 
     def __len__(self) -> int:
         return self.info.task_rows + self.info.asset_rows

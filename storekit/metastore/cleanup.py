@@ -8,19 +8,18 @@ locked, and are safe there before the batch commits.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
 from storekit.errors import CleanupStoppedError, StorekitError
 from storekit.metastore import deletions
 from storekit.metastore.engines import Database
-from storekit.metastore.rows import StoredTask, read_rows
 from storekit.metastore.transactions import ChangedMeanwhileError, in_transaction
 
 __all__ = ["Batch", "Sink", "SinkPart", "count_expired", "delete_expired", "delete_expired_rows"]
@@ -34,8 +33,8 @@ CHUNK_ROWS = 1_000
 class SinkPart(Protocol):
     """Where the rows of one batch go before they are deleted."""
 
-    def write(self, rows: list[StoredTask]) -> None:
-        """Take rows that are about to be deleted."""
+    def write(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Take rows that are about to be deleted, in wire form (`storekit.metastore.scans.scan_tasks`)."""
 
     def seal(self) -> None:
         """Return once the rows are safe, whatever happens next."""
@@ -173,7 +172,9 @@ class _Step:
         up_to = None
         if self.batch_size:
             up_to = connection.scalar(
-                deletions.keyset_bound(self.layout, self.now, after=self.after, batch_size=self.batch_size)
+                deletions.keyset_bound(
+                    self.layout, self.dialect, self.now, after=self.after, batch_size=self.batch_size
+                )
             )
         bounds = {"after": self.after, "up_to": up_to}
         if self.dialect.name == "sqlite":
@@ -195,11 +196,13 @@ class _Step:
             while not self.batch_size or deleted < self.batch_size:
                 limit = min(CHUNK_ROWS, self.batch_size - deleted) if self.batch_size else CHUNK_ROWS
                 query = deletions.expired_rows(self.layout, self.dialect, self.now, after=after, limit=limit)
-                rows = read_rows(connection, query)
+                result = connection.execute(query)
+                *names, _ = result.keys()
+                rows = result.all()
                 if not rows:
                     return deleted, size, None
-                part.write(rows)
-                up_to = rows[-1].id
+                part.write(names, [row[:-1] for row in rows])
+                up_to = rows[-1][-1]
                 deletion = deletions.delete_expired(self.layout, self.dialect, self.now, after=after, up_to=up_to)
                 _same(connection.execute(deletion).rowcount, len(rows))
                 after, deleted, size = up_to, deleted + len(rows), size + sum(row.value_bytes for row in rows)

@@ -6,6 +6,7 @@ the deed. Nothing in this module opens a connection.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,10 +15,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Delete,
+    Integer,
     LargeBinary,
     Select,
     Text,
+    Uuid,
     and_,
+    cast,
+    column,
     delete,
     false,
     func,
@@ -25,14 +30,17 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     tuple_,
     type_coerce,
 )
+from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.dml import ReturningDelete
+from sqlalchemy.types import TypeEngine
 
 from storekit.metastore.layouts import Layout
-from storekit.metastore.scans import octets
+from storekit.metastore.scans import octets, scan_tasks
 from storekit.metastore.statements import FIRST_INSTANT
 from storekit.metastore.types import is_mysql
 
@@ -41,12 +49,13 @@ __all__ = [
     "count_expired",
     "delete_expired",
     "delete_expired_telling_sizes",
-    "delete_keys",
+    "delete_locked",
     "expired",
     "expired_rows",
     "keyset_bound",
     "measure_expired",
     "rows_of_keys",
+    "wire_rows",
 ]
 
 
@@ -64,22 +73,30 @@ class TaskKey(NamedTuple):
 # --- the predicate ---------------------------------------------------------------------------------------------
 
 
-def expired(layout: Layout, dialect: Dialect, now: datetime) -> ColumnElement[bool]:
+def expired(layout: Layout, dialect: Dialect, now: datetime, *, by_id: bool = False) -> ColumnElement[bool]:
     """Return the predicate of cleanup: the DELETE's form of `storekit.retention.verdicts.judge`.
 
     ``expires_at < now``, strictly; NULL never; a flagged row never, whatever its expiry says. What is no instant at all
-    is no expiry: such a row is never deleted.
+    is no expiry: such a row is never deleted. ``by_id`` is for a statement whose ids find the rows already.
     """
     columns = layout.task_store.c
     conditions = [_lies_before(layout, now), *_is_instant(layout, dialect)]
     if layout.has_never_expire:
         conditions.append(columns.never_expire == false())
-    return and_(*conditions)
+    return _by_id(dialect, and_(*conditions)) if by_id else and_(*conditions)
 
 
 def _lies_before(layout: Layout, now: datetime) -> ColumnElement[bool]:
-    column = layout.task_store.c.expires_at
-    return column < literal(now, column.type)
+    expires_at = layout.task_store.c.expires_at
+    return expires_at < literal(now, expires_at.type)
+
+
+def _by_id(dialect: Dialect, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the same condition in a form that the index on expires_at cannot serve.
+
+    With statistics that are old or missing a server would walk all that has expired, once for each batch.
+    """
+    return condition if dialect.name == "sqlite" else condition.self_group().is_(true())
 
 
 _DIGIT = "[0-9]"
@@ -116,13 +133,16 @@ def _between(layout: Layout, after: int | None, up_to: int | None) -> list[Colum
     return [*([] if after is None else [ids > after]), *([] if up_to is None else [ids <= up_to])]
 
 
-def keyset_bound(layout: Layout, now: datetime, *, after: int | None, batch_size: int) -> Select[int]:
+def keyset_bound(layout: Layout, dialect: Dialect, now: datetime, *, after: int | None, batch_size: int) -> Select[int]:
     """Select the id of the last row of the next batch, or nothing where no full batch is left.
 
     The ids only divide the work, so the cheap half of the predicate will do.
     """
     columns = layout.task_store.c
-    statement = select(columns.id).where(_lies_before(layout, now), *_between(layout, after, None))
+    # The first look may go by the index on expires_at: where little has expired in a large table, it is the last.
+    lies_before = _lies_before(layout, now)
+    lies_before = lies_before if after is None else _by_id(dialect, lies_before)
+    statement = select(columns.id).where(lies_before, *_between(layout, after, None))
     return statement.order_by(columns.id).limit(1).offset(batch_size - 1)
 
 
@@ -134,7 +154,10 @@ def delete_expired(
     What decides is the predicate, evaluated on the row as it is when deleted: a key refreshed since the bound was read
     is kept.
     """
-    return delete(layout.task_store).where(expired(layout, dialect, now), *_between(layout, after, up_to))
+    bounded = up_to is not None
+    return delete(layout.task_store).where(
+        expired(layout, dialect, now, by_id=bounded), *_between(layout, after, up_to)
+    )
 
 
 def delete_expired_telling_sizes(
@@ -156,38 +179,53 @@ def measure_expired(
 
     For MySQL, which tells nothing of what it deleted; PostgreSQL would not lock below an aggregate.
     """
-    measured = count_expired(layout, dialect, now).where(*_between(layout, after, up_to))
+    measured = _counted(layout, dialect).where(
+        expired(layout, dialect, now, by_id=up_to is not None), *_between(layout, after, up_to)
+    )
     return measured.with_for_update()
 
 
 def count_expired(layout: Layout, dialect: Dialect, now: datetime) -> Select[int, int]:
     """Select how many rows have expired, and their bytes."""
-    total = func.sum(octets(dialect, layout.task_store.c.value))
-    return select(func.count(layout.task_store.c.id), func.coalesce(total, 0)).where(expired(layout, dialect, now))
+    return _counted(layout, dialect).where(expired(layout, dialect, now))
+
+
+def _counted(layout: Layout, dialect: Dialect) -> Select[int, int]:
+    columns = layout.task_store.c
+    return select(func.count(columns.id), func.coalesce(func.sum(octets(dialect, columns.value)), 0))
 
 
 def expired_rows(layout: Layout, dialect: Dialect, now: datetime, *, after: int | None, limit: int) -> Select[Any]:
-    """Select the next expired rows whole, by id, and lock them."""
-    statement = select(*_row(layout, dialect, values=True))
-    statement = statement.where(expired(layout, dialect, now), *_between(layout, after, None))
-    return statement.order_by(layout.task_store.c.id).limit(limit).with_for_update()
+    """Select the next expired rows whole, in wire form with their id behind, by id; and lock them."""
+    ids = layout.task_store.c.id
+    statement = scan_tasks(layout, dialect, values=True).add_columns(ids)
+    walking = after is not None
+    statement = statement.where(expired(layout, dialect, now, by_id=walking), *_between(layout, after, None))
+    return statement.order_by(ids).limit(limit).with_for_update()
 
 
 # --- by natural key --------------------------------------------------------------------------------------------
 
 
-def rows_of_keys(layout: Layout, dialect: Dialect, keys: Sequence[TaskKey], *, values: bool, lock: bool) -> Select[Any]:
-    """Select the rows with these natural keys, as they are now."""
-    statement = select(*_row(layout, dialect, values=values)).where(_among(layout, dialect, keys))
-    return statement.with_for_update() if lock else statement
+def rows_of_keys(
+    layout: Layout, dialect: Dialect, keys: Sequence[TaskKey], *, with_values: bool = False, lock: bool = False
+) -> Select[Any]:
+    """Select the rows with these natural keys, as they are now, for `storekit.metastore.rows.read_rows`."""
+    statement = _of_keys(select(*_row(layout, dialect, with_values=with_values)), layout, dialect, keys)
+    return statement.with_for_update(of=layout.task_store) if lock else statement
 
 
-def delete_keys(layout: Layout, dialect: Dialect, now: datetime, keys: Sequence[TaskKey]) -> Delete:
-    """Delete those of these keys that have expired. The caller holds their rows locked, so they are what it saw."""
-    return delete(layout.task_store).where(_among(layout, dialect, keys), expired(layout, dialect, now))
+def wire_rows(layout: Layout, dialect: Dialect, ids: Sequence[int]) -> Select[Any]:
+    """Select rows whole, in wire form. The caller holds them locked, so that their ids are theirs."""
+    return scan_tasks(layout, dialect, values=True).where(layout.task_store.c.id.in_(ids))
 
 
-def _row(layout: Layout, dialect: Dialect, *, values: bool) -> list[ColumnElement[Any]]:
+def delete_locked(layout: Layout, dialect: Dialect, now: datetime, ids: Sequence[int]) -> Delete:
+    """Delete a few rows that the caller holds locked. The predicate stands here too: it is the law."""
+    return delete(layout.task_store).where(layout.task_store.c.id.in_(ids), expired(layout, dialect, now, by_id=True))
+
+
+def _row(layout: Layout, dialect: Dialect, *, with_values: bool) -> list[ColumnElement[Any]]:
     columns = layout.task_store.c
     absent: ColumnElement[Any] = literal_column("NULL")
     return [
@@ -198,22 +236,38 @@ def _row(layout: Layout, dialect: Dialect, *, values: bool) -> list[ColumnElemen
         columns.map_index,
         columns.region_id if layout.has_regions else absent.label("region_id"),
         columns.key,
-        (columns.value if values else absent).label("value"),
+        (columns.value if with_values else absent).label("value"),
         octets(dialect, columns.value).label("value_bytes"),
         columns.updated_at,
         columns.expires_at,
     ]
 
 
-def _among(layout: Layout, dialect: Dialect, keys: Sequence[TaskKey]) -> ColumnElement[bool]:
+def _of_keys(statement: Select[Any], layout: Layout, dialect: Dialect, keys: Sequence[TaskKey]) -> Select[Any]:
+    """Narrow to these keys, by a statement that is compiled once for any number of them.
+
+    The keys are one parameter, a JSON array joined as a table: given a list of tuples SQLite and PostgreSQL pass by the
+    index. MySQL does not, and its JSON_TABLE would need each column's collation.
+    """
     columns = layout.task_store.c
-    named: list[ColumnElement[Any]] = [columns.dag_id, columns.run_id, columns.task_id, columns.map_index, columns.key]
-    if not layout.has_regions:
-        return tuple_(*named).in_([(*key[:4], key.key) for key in keys])
+    names = ["dag_id", "run_id", "task_id", "map_index", "key", *(["region_id"] if layout.has_regions else [])]
     regions = [uuid.UUID(key.region_id or "0" * 32) for key in keys]
-    # A list of tuples passes by what RegionId does to a parameter on MySQL.
-    raw = is_mysql(dialect)
-    named.insert(4, type_coerce(columns.region_id, LargeBinary) if raw else columns.region_id)
-    return tuple_(*named).in_(
-        [(*key[:4], each.bytes if raw else each, key.key) for key, each in zip(keys, regions, strict=True)]
-    )
+    if is_mysql(dialect):
+        # A list of tuples passes by what RegionId does to a parameter.
+        named = [type_coerce(columns[name], LargeBinary) if name == "region_id" else columns[name] for name in names]
+        wanted = [(*key[:4], key.key, region.bytes) for key, region in zip(keys, regions, strict=True)]
+        return statement.where(tuple_(*named).in_([each[: len(names)] for each in wanted]))
+    listed = json.dumps([(*key[:4], key.key, region.hex) for key, region in zip(keys, regions, strict=True)])
+    cells: list[ColumnElement[Any]] = []
+    if dialect.name == "postgresql":
+        given = func.json_array_elements(cast(literal(listed), JSON))
+        parsed = given.table_valued(column("value", JSON), name="wanted")
+        # Not to the columns' own types: a cast to VARCHAR(250) cuts, and one key would pass for another.
+        kinds: dict[str, TypeEngine[Any]] = {"map_index": Integer(), "region_id": Uuid()}
+        cells += [cast(parsed.c.value[place].astext, kinds.get(name, Text())) for place, name in enumerate(names)]
+    else:
+        parsed = func.json_each(listed).table_valued("value", name="wanted")
+        cells += [func.json_extract(parsed.c.value, f"$[{place}]") for place in range(len(names))]
+    condition = and_(*(columns[name] == cell for name, cell in zip(names, cells, strict=True)))
+    # An outer join keeps SQLite from walking the table and looking each row up in the list; PostgreSQL could not lock.
+    return statement.select_from(parsed.join(layout.task_store, condition, isouter=dialect.name == "sqlite"))

@@ -128,19 +128,19 @@ def _delete(
 ) -> PlannedBatch:
     done = PlannedBatch()
     for planned in _chunks(rows):
-        judged, doomed = _judge(connection, database, planned, now, lock=True, values=part is not None)
+        judged, ids = _judge(connection, database, planned, now, lock=True)
         done.deleted += judged.deleted
         done.deleted_bytes += judged.deleted_bytes
         done.drifted += judged.drifted
-        if not doomed:
+        if not ids:
             continue
         if part is not None:
-            part.write(doomed)
-        keys = [row.key for row in doomed]
-        deletion = deletions.delete_keys(database.layout, connection.dialect, now, keys)
+            result = connection.execute(deletions.wire_rows(database.layout, connection.dialect, ids))
+            part.write(list(result.keys()), [tuple(row) for row in result])
+        deletion = deletions.delete_locked(database.layout, connection.dialect, now, ids)
         gone = connection.execute(deletion).rowcount
-        if gone != len(doomed):
-            raise ChangedMeanwhileError(f"{len(doomed)} rows were locked, {gone} deleted")
+        if gone != len(ids):
+            raise ChangedMeanwhileError(f"{len(ids)} rows were locked, {gone} deleted")
     return done
 
 
@@ -151,12 +151,9 @@ def _judge(
     now: datetime,
     *,
     lock: bool = False,
-    values: bool = False,
-) -> tuple[PlannedBatch, list[StoredTask]]:
-    """Return what is to be done with a chunk, and the rows to delete."""
-    query = deletions.rows_of_keys(
-        database.layout, connection.dialect, [row.key for row in planned], values=values, lock=lock
-    )
+) -> tuple[PlannedBatch, list[int]]:
+    """Return what is to be done with a chunk, and the ids of the rows to delete."""
+    query = deletions.rows_of_keys(database.layout, connection.dialect, [row.key for row in planned], lock=lock)
     present = {row.key: row for row in read_rows(connection, query)}
     judged, doomed = PlannedBatch(), []
     for row in planned:
@@ -167,7 +164,7 @@ def _judge(
         elif found is not None:
             judged.deleted += 1
             judged.deleted_bytes += found.value_bytes
-            doomed.append(found)
+            doomed.append(found.id)
     return judged, doomed
 
 

@@ -120,7 +120,7 @@ def _judge(
     """Return what is to become of each row, and the ids of the DagRuns that are there."""
     layout = database.layout
     keys = [row.key for row in rows]
-    query = deletions.rows_of_keys(layout, connection.dialect, keys, values=True, lock=False)
+    query = deletions.rows_of_keys(layout, connection.dialect, keys, with_values=True)
     present = {row.key: row for row in read_rows(connection, query)}
     runs = {(dag, run): id_ for id_, dag, run in connection.execute(_runs_of(layout, keys))}
     outcomes = []

@@ -1,4 +1,4 @@
-"""Task rows as Python objects, a bounded number at a time: for cleanup by plan, archives and what restores them."""
+"""Task rows as Python objects, a bounded number at a time: for what compares them with a plan or an archive."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read_rows(connection: Connection, query: Select[Any]) -> list[StoredTask]:
         If a cell of a SQLite database is no instant.
     """
     try:
-        return [_stored(row) for row in connection.execute(query)]
+        return [_stored(row) for row in connection.execute(query) if row.id is not None]
     except ValueError as error:
         raise ConnectError(
             f"a row holds what is no instant ({error})", hint="storekit tables names it; correct it, or delete the row"

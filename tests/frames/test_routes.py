@@ -67,7 +67,11 @@ def test_every_route_gives_the_rows_that_were_inserted(
     layout = sandbox.hold(layout_name)
     tasks, assets = data.draw(stores(family, layout))
     fill(sandbox.engine, layout, tasks, assets)
-    truth = {"tasks": expected(TASKS, tasks), "assets": expected(ASSETS, assets), "rows": expected_rows(tasks, assets, layout, family)}
+    truth = {
+        "tasks": expected(TASKS, tasks),
+        "assets": expected(ASSETS, assets),
+        "rows": expected_rows(tasks, assets, layout, family),
+    }
     for table in TABLES:
         fast = fast_scan(sandbox, family, layout, table).to_arrow()
         assert fast.schema == truth[table.name].schema

@@ -301,7 +301,7 @@ class RealAirflow:
         return cast("dict[str, Any]", self._call("backend"))
 
     def dry_run_peak(self) -> dict[str, int]:
-        """Read a dry run to its end; return ``told`` (its length), ``read`` (rows), ``peak`` (Python's memory, bytes)."""
+        """Read a dry run to its end; return its length (``told``), rows (``read``) and memory in bytes (``peak``)."""
         return cast("dict[str, int]", self._call("dry_run_peak"))
 
     def dry_run_left(self, rows: int) -> int:

@@ -115,7 +115,7 @@ class Driver:
         }
 
     def dry_run_peak(self) -> dict[str, int]:
-        """Read a dry run as the command does, keeping nothing: rows told, rows read, peak of Python's memory in bytes."""
+        """Read a dry run as the command does, keeping nothing: its length, its rows, the peak of Python's memory."""
         tracemalloc.start()
         try:
             expired = BACKEND._summary_dry_run()["expired"]
