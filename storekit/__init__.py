@@ -1,10 +1,12 @@
-"""storekit: see and preview Apache Airflow's task and asset state store.
+"""storekit: see, preview and clean Apache Airflow's task and asset state store.
 
     import storekit as sk
 
     store = sk.connect("airflow.db")     # read-only
     store.tasks()                        # a DataFrame
     store.snapshot().preview()           # what cleanup would delete, and why
+    plan = store.snapshot().plan()       # exactly those rows, to be reviewed and saved
+    store.cleanup(plan)                  # a dry run; dry_run=False on a writable store deletes
 
 Everything public is here; what is heavy is imported at its first use.
 """
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from storekit.config import StateStoreConfig, UnknownOptionWarning
     from storekit.errors import StorekitError
     from storekit.frames.archive import Archive, open_archive
+    from storekit.frames.dangers import Danger
     from storekit.frames.outcomes import CleanupReport, RestoreReport
     from storekit.frames.plan import Plan, open_plan
     from storekit.frames.preview import Preview
@@ -51,6 +54,7 @@ __all__ = [
     "BaseStoreBackend",
     "CleanupReport",
     "Clock",
+    "Danger",
     "Fate",
     "ManualClock",
     "MetastoreStateBackend",
@@ -87,6 +91,7 @@ _HOMES = {
     "storekit.config": ("StateStoreConfig", "UnknownOptionWarning"),
     "storekit.errors": ("StorekitError",),
     "storekit.frames.archive": ("Archive", "open_archive"),
+    "storekit.frames.dangers": ("Danger",),
     "storekit.frames.outcomes": ("CleanupReport", "RestoreReport"),
     "storekit.frames.plan": ("Plan", "open_plan"),
     "storekit.frames.preview": ("Preview",),

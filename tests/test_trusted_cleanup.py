@@ -324,9 +324,9 @@ def test_a_plan_that_was_edited_is_refused_before_anything_is_deleted(plain: Mad
     longer = pa.array([row.replace("a", "x") for row in table["key"].to_pylist()])
     edited = table.set_column(table.schema.get_field_index("key"), table.schema.field("key"), longer)
     pq.write_table(edited, path)
-    with pytest.raises(PlanError, match="changed|re-written"):
+    with pytest.raises(PlanError, match=r"changed|re-written"):
         plain.store.cleanup(plan, dry_run=False)
-    with pytest.raises(PlanError, match="changed|re-written"):
+    with pytest.raises(PlanError, match=r"changed|re-written"):
         sk.open_plan(path)
     assert plain.keys_left() == {"a", "b"}
 
