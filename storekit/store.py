@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -16,31 +15,21 @@ from storekit.clock import SYSTEM_CLOCK, Clock, as_utc
 from storekit.config import StateStoreConfig, metadata_database_url
 from storekit.errors import QueryError, ReadOnlyError, SnapshotError
 from storekit.frames.contract import ASSETS, ROWS, TASKS, Table
-from storekit.frames.cursor import CursorRoute
 from storekit.frames.outcomes import CleanupReport, Progress, RestoreReport
 from storekit.frames.plan import Plan
-from storekit.frames.routes import (
-    MYSQL_BATCH_ROWS,
-    SQLITE_BATCH_ROWS,
-    AdbcPostgresRoute,
-    AdbcSqliteRoute,
-    ConnectorxRoute,
-    Route,
-)
 from storekit.frames.scan import TableScan
 from storekit.frames.snapshot import Snapshot, SnapshotInfo
 from storekit.frames.wire import to_contract
 from storekit.metastore.backend import MetastoreStateBackend
 from storekit.metastore.engines import READ_ONLY, READ_WRITE, Database
 from storekit.metastore.layouts import Layout
-from storekit.metastore.reading import ReadingPlan, plan_reading
 from storekit.metastore.scans import Where, count_rows, scan_assets, scan_rows, scan_tasks
 from storekit.metastore.sight import look
+from storekit.reading import open_wire, watched
 from storekit.restoring import restore_into
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
     from sqlalchemy import Select
     from sqlalchemy.engine import URL
     from sqlalchemy.sql.expression import CompoundSelect
@@ -328,10 +317,10 @@ class Store:
             sees_task_instances=sight.task_instances,
             sees_dag_runs=sight.dag_runs,
         )
-        with self._open_wire(statement) as wire:
+        with open_wire(self._database, statement) as wire:
             reader = to_contract(wire, ROWS, values=False)
-            watched = reader if progress is None else _watched(reader, progress, sum(counts.values()))
-            return Snapshot.from_reader(watched, info)
+            rows = reader if progress is None else watched(reader, progress, sum(counts.values()))
+            return Snapshot.from_reader(rows, info)
 
     # --- cleanup -----------------------------------------------------------------------------------------------
 
@@ -426,39 +415,7 @@ class Store:
         smaller = _SMALLER_BATCHES if batch_rows is None and values else ()
         return TableScan(
             table,
-            partial(self._open_wire, statement, batch_rows),
+            partial(open_wire, self._database, statement, batch_rows),
             values=values,
-            in_smaller_batches=[partial(self._open_wire, statement, rows) for rows in smaller],
+            in_smaller_batches=[partial(open_wire, self._database, statement, rows) for rows in smaller],
         )
-
-    @contextmanager
-    def _open_wire(
-        self, statement: Select[Any] | CompoundSelect[Any], batch_rows: int | None = None
-    ) -> Iterator[pa.RecordBatchReader]:
-        # Planned at each reading: what may read a SQLite file depends on who writes it by then.
-        plan = plan_reading(self._database, statement)
-        with _route(plan, self.description, batch_rows).open(plan.sql, plan.parameters) as wire:
-            yield wire
-
-
-def _route(plan: ReadingPlan, where: str, batch_rows: int | None) -> Route:
-    if plan.driver == "adbc-sqlite" and plan.path is not None:
-        return AdbcSqliteRoute(plan.path, immutable=plan.immutable, batch_rows=batch_rows or SQLITE_BATCH_ROWS)
-    if plan.driver == "adbc-postgresql":
-        return AdbcPostgresRoute(plan.uri)
-    if plan.driver == "connectorx":
-        return ConnectorxRoute(plan.uri, batch_rows=batch_rows or MYSQL_BATCH_ROWS)
-    return CursorRoute(plan.open_rows, plan.names, where=where, batch_rows=batch_rows)
-
-
-def _watched(reader: pa.RecordBatchReader, progress: Progress, total: int) -> pa.RecordBatchReader:
-    import pyarrow as pa
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        done = 0
-        for batch in reader:
-            done += batch.num_rows
-            progress(done, total)
-            yield batch
-
-    return pa.RecordBatchReader.from_batches(reader.schema, batches())

@@ -94,6 +94,7 @@ class Cleaner:
         plan: Path | None = None,
         start_at: float | None = None,
         kill_after: float | None = None,
+        kill_at_step: int | None = None,
         interrupt_after_batches: int | None = None,
         interrupt_in_delete: int | None = None,
         interrupt_after_commit: int | None = None,
@@ -107,6 +108,9 @@ class Cleaner:
             By ``time.monotonic``: when to call it, the connection being made.
         kill_after
             Seconds from its call to SIGKILL.
+        kill_at_step
+            The child kills itself right after this step, from 1: a statement, a commit (before, and after), a file that
+            is opened for writing, linked, renamed or removed (each just before).
         interrupt_after_batches
             Send SIGINT from outside once so many batches are told of.
         interrupt_in_delete
@@ -123,6 +127,7 @@ class Cleaner:
             "plan": plan and str(plan),
             "start_at": start_at,
             "kill_after": kill_after,
+            "kill_at_step": kill_at_step,
             "interrupt_after_batches": interrupt_after_batches,
             "interrupt_in_delete": interrupt_in_delete,
             "interrupt_after_commit": interrupt_after_commit,
@@ -159,6 +164,8 @@ def _clean(url: str, order: dict[str, Any], tell: int) -> None:
     plan = order["plan"] and sk.open_plan(order["plan"])
     with sk.connect(url, writable=True, clock=ManualClock(now)) as store:
         _interrupt_from_inside(sa, store.backend.database.engine, order)
+        if order["kill_at_step"]:
+            _kill_from_inside(sa, store.backend.database.engine, order["kill_at_step"])
         if order["start_at"] is not None:
             time.sleep(max(0.0, order["start_at"] - time.monotonic()))
         say(began=time.monotonic())
@@ -203,6 +210,32 @@ def _interrupt_from_inside(sa: Any, engine: Any, order: dict[str, Any]) -> None:
 
     sa.event.listen(engine, "after_cursor_execute", after_statement)
     engine.dialect.do_commit = do_commit
+
+
+def _kill_from_inside(sa: Any, engine: Any, wanted: int) -> None:
+    steps = 0
+
+    def step(*_: object) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == wanted:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    commit = engine.dialect.do_commit
+
+    def do_commit(connection: object) -> None:
+        step()
+        commit(connection)
+        step()
+
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
+        written = event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_WRONLY
+        if written or event in {"os.link", "os.rename", "os.remove", "os.mkdir", "os.rmdir"}:
+            step()
+
+    sa.event.listen(engine, "after_cursor_execute", step)
+    engine.dialect.do_commit = do_commit
+    sys.addaudithook(audit)
 
 
 def _carry_out(url: str, order: dict[str, Any]) -> dict[str, Any]:

@@ -395,6 +395,24 @@ def test_the_connection_goes_back(sandboxes: Sandboxes, family: Family) -> None:
     made.backend.close()
 
 
+@pytest.mark.parametrize(("family", "kind"), [("postgres", "ServerCursor"), ("mysql", "SSCursor")])
+def test_the_server_keeps_what_is_not_read_yet(sandboxes: Sandboxes, family: Family, kind: str) -> None:
+    """What a driver's C code holds is in no measure of Python's memory."""
+    made = open_store(sandboxes, family, "airflow-3.3", clock=ManualClock(NOW))
+    made.add_dag_run("etl", "r")
+    made.backend.set(SCOPE, "k", "1", expires_at=NOW - timedelta(days=1))
+    database, cursors = made.backend.database, []
+
+    def note(_connection: object, cursor: object, statement: str, *_: object) -> None:
+        if "ORDER BY" in statement:
+            cursors.append(type(cursor).__name__)
+
+    sa.event.listen(database.engine, "before_cursor_execute", note)
+    assert len(list(ExpiredRows(database, NOW))) == 1
+    assert cursors == [kind]
+    made.backend.close()
+
+
 def test_on_the_tables_of_3_4(tmp_path: Path) -> None:
     """As far as can be told: five columns, the index under its old name."""
     shutil.copy(AIRFLOW_34, tmp_path / "airflow.db")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,6 +59,10 @@ def gone(before: Tables, after: Tables) -> list[dict[str, Any]]:
 
 def octets(rows: list[dict[str, Any]]) -> int:
     return sum(len(row["value"].encode()) for row in rows)
+
+
+def batches_of(rows: Sized, batch_size: int) -> int:
+    return -(-len(rows) // (batch_size or max(1, len(rows))))
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +177,7 @@ def test_random_stores(
         went = gone(before, after)
         assert set(keys_of(went)) == doomed
         assert (report.deleted, report.deleted_bytes) == (len(doomed), octets(went)) == (len(shown), shown_bytes)
+        assert report.batches == batches_of(doomed, batch_size)
         assert store.cleanup(dry_run=False).deleted == 0
     twins.airflow.cleanup(batch_size=batch_size)
     assert tables_of(twins.ours) == after == tables_of(twins.theirs)
@@ -255,7 +260,7 @@ def test_the_command(
         report = store.cleanup(dry_run=False)
     assert sorted(shown) == sorted(keys_of(went))
     assert (report.deleted, report.deleted_bytes) == (len(went), octets(went)) == (len(shown), shown_bytes)
-    assert report.batches == (-(-len(went) // batch_size) if batch_size else 1)
+    assert report.batches == batches_of(went, batch_size)
     assert tables_of(ours) == after
 
     monkeypatch.setenv(BATCH_SIZE, str(batch_size))

@@ -28,6 +28,7 @@ from storekit.frames.wire import to_contract
 from storekit.metastore.layouts import Layout, layout_named
 from storekit.metastore.scans import scan_rows
 from storekit.metastore.sight import Sight
+from storekit.reading import open_wire
 
 sys.path.insert(0, str(Path(__file__).parent / "real_airflow"))
 sys.path.insert(0, str(Path(__file__).parent / "frames"))
@@ -423,7 +424,7 @@ def test_an_instance_without_a_region_is_the_default_regions(
     seen = {"map_index", "region_index", "working_set"} | ({"region_id"} if has_regions else set())
     with sk.connect(sandbox.url) as store:
         statement = scan_rows(layout, store._dialect, Sight(True, True, frozenset(seen)))
-        with store._open_wire(statement) as wire:
+        with open_wire(store._database, statement) as wire:
             rows = to_contract(wire, ROWS, values=False).read_all().to_pylist()
     truth = told({**drawn, "task_store": [*drawn["task_store"], *elsewhere]}, layout, family)
     assert read(rows, layout) == truth

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ class Scene:
                 assert report.conflicts == report.orphans == 0
 
 
-def _fill(sandbox: Sandbox) -> None:
+def _fill(sandbox: Sandbox, expired: int, alive: int) -> None:
     chance = random.Random(7)  # noqa: S311 - a run that can be repeated
     layout = sandbox.hold(LAYOUT)
     texts = ["", '"quoted"', "é😀", "line\nbreak", "x" * 300, "'; --", "{}", "null"]
@@ -100,10 +101,10 @@ def _fill(sandbox: Sandbox) -> None:
             for n in range(3)
         ]
         rows = []
-        for number in range(EXPIRED + ALIVE):
+        for number in range(expired + alive):
             run = number % len(runs)
             expires_at, flag = NOW - timedelta(microseconds=1 + chance.randrange(10**12)), False
-            if number % ((EXPIRED + ALIVE) // ALIVE) == 0:
+            if number % ((expired + alive) // alive) == 0:
                 # Alive, in between the others: no expiry, flagged, later, and on the very instant.
                 expires_at = chance.choice([None, NOW + timedelta(days=1), NOW])
                 flag = expires_at is None and chance.random() < 0.5
@@ -141,8 +142,8 @@ def filled(
 def scene(filled: Scene, tmp_path: Path) -> Scene:
     filled.folder = tmp_path
     # Most tests leave the rows as they found them.
-    if not filled.original or filled.rows() != filled.original:
-        _fill(filled.sandbox)
+    if filled.original.total() != EXPIRED + ALIVE + 1 or filled.rows() != filled.original:
+        _fill(filled.sandbox, EXPIRED, ALIVE)
         filled.original = filled.rows()
     assert filled.original.total() == len(filled.original) == EXPIRED + ALIVE + 1
     assert len(filled.alive) == ALIVE + 1
@@ -211,32 +212,59 @@ def test_killed_at_any_instant_a_cleanup_loses_nothing(scene: Scene) -> None:
     amid = between = complete = 0
     for number in range(KILLS):
         which = number % len(ways)
-        archives = [scene.folder / f"killed-{number}", scene.folder / f"next-{number}"]
         delay = chance.uniform(0, lasting[which])
-        ended = scene.cleaner.run(now=NOW, archive=archives[0], kill_after=delay, **ways[which])
+        archive = scene.folder / f"killed-{number}"
+        ended = scene.cleaner.run(now=NOW, archive=archive, kill_after=delay, **ways[which])
         assert ended.signalled == signal.SIGKILL or ended.finished, ended
         assert ended.error is None
-        left = scene.rows()
-        held = read_archive(archives[0]) if archives[0].exists() else Counter[StoredRow]()
-        check_nothing_is_lost(scene, left, [held])
+        left = check_and_heal(scene, archive)
         amid += not ended.finished
         between += scene.alive < left < scene.original
+        complete += (archive / "_archive.json").exists()
         if ended.finished:
             lasting[which] = ended.over - ended.began  # it has become quicker
-        complete += archives[0].exists() and (archives[0] / "_archive.json").exists()
-
-        report = scene.clean_up(archives[1])
-        assert report.stopped is None
-        assert report.deleted == left.total() - scene.alive.total()
-        rest = read_archive(archives[1]) if report.deleted else Counter[StoredRow]()
-        assert rest == left - scene.alive
-        check_nothing_is_lost(scene, scene.alive, [held, rest])
-        scene.restore([archive for archive, rows in zip(archives, (held, rest), strict=True) if rows])
-        assert scene.rows() == scene.original, "archive and restore are an identity"
-
     print(f"{scene.family}: {KILLS} kills, {amid} amid, {between} with a part deleted, {complete} after the last batch")  # noqa: T201
     assert amid >= KILLS // 2, "most of the kills came too late to prove anything"
-    assert between, "none of the kills left a part of the rows deleted"
+
+
+@pytest.mark.parametrize("batch_size", [0, 20])
+@pytest.mark.parametrize("planned", [False, True], ids=["all", "planned"])
+def test_killed_at_every_step_a_cleanup_loses_nothing(scene: Scene, batch_size: int, planned: bool) -> None:
+    """Between any two things that a cleanup does to the database or to the disk: chance need not hit them."""
+    _fill(scene.sandbox, 60, 12)
+    scene.original = scene.rows()
+    plan = _plan(scene) if planned else None
+    between = 0
+    for step in count(1):
+        archive = scene.folder / f"killed-{step}"
+        ended = scene.cleaner.run(now=NOW, batch_size=batch_size, archive=archive, plan=plan, kill_at_step=step)
+        left = check_and_heal(scene, archive)
+        if ended.signalled != signal.SIGKILL:
+            break  # it has no more steps
+        between += scene.alive < left < scene.original
+    assert ended.finished
+    assert left == scene.alive
+    print(f"{scene.family}: killed at each of {step - 1} steps, {between} with a part deleted")  # noqa: T201
+    assert step > 10
+    assert (between > 0) == (batch_size > 0)
+
+
+def check_and_heal(scene: Scene, archive: Path) -> Rows:
+    """Look for losses after a kill, clean the rest, restore it all, and return the rows that the kill had left."""
+    left = scene.rows()
+    held = read_archive(archive) if archive.exists() else Counter[StoredRow]()
+    check_nothing_is_lost(scene, left, [held])
+
+    after = archive.with_name(f"{archive.name}-next")
+    report = scene.clean_up(after)
+    assert report.stopped is None
+    assert report.deleted == left.total() - scene.alive.total()
+    rest = read_archive(after) if report.deleted else Counter[StoredRow]()
+    assert rest == left - scene.alive
+    assert scene.rows() == scene.alive
+    scene.restore([folder for folder, rows in ((archive, held), (after, rest)) if rows])
+    assert scene.rows() == scene.original, "archive and restore are an identity"
+    return left
 
 
 # --- interrupted -----------------------------------------------------------------------------------------------

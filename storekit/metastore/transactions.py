@@ -77,7 +77,8 @@ def may_pass(error: DBAPIError | ChangedMeanwhileError) -> bool:
     """Whether what failed may go well the next time."""
     if isinstance(error, ChangedMeanwhileError) or error.connection_invalidated:
         return True
-    state = getattr(error.orig, "sqlstate", None)
+    # psycopg, psycopg2; Airflow may be on either.
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
     if isinstance(state, str):
         return state.startswith(_PASSING_STATES)
     args = getattr(error.orig, "args", ())

@@ -620,7 +620,9 @@ def test_an_edited_manifest_is_found(change: dict[str, Any], tmp_path: Path) -> 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "empty").mkdir()
-    for name in ("nowhere", "file", "empty"):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "README.txt").write_text("x")
+    for name in ("nowhere", "file", "empty", "other"):
         with pytest.raises(ArchiveError, match="is no archive") as caught:
             open_archive(tmp_path / name)
         assert caught.value.hint
