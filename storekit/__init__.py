@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from storekit.clock import Clock, ManualClock, SystemClock
     from storekit.config import StateStoreConfig, UnknownOptionWarning
     from storekit.errors import StorekitError
-    from storekit.frames.archive import Archive, open_archive
+    from storekit.frames.archived import Archive, open_archive
     from storekit.frames.dangers import Danger
     from storekit.frames.outcomes import CleanupReport, RestoreReport
     from storekit.frames.plan import Plan, open_plan
@@ -90,7 +90,7 @@ _HOMES = {
     "storekit.clock": ("Clock", "ManualClock", "SystemClock"),
     "storekit.config": ("StateStoreConfig", "UnknownOptionWarning"),
     "storekit.errors": ("StorekitError",),
-    "storekit.frames.archive": ("Archive", "open_archive"),
+    "storekit.frames.archived": ("Archive", "open_archive"),
     "storekit.frames.dangers": ("Danger",),
     "storekit.frames.outcomes": ("CleanupReport", "RestoreReport"),
     "storekit.frames.plan": ("Plan", "open_plan"),

@@ -31,7 +31,7 @@ from storekit.frames.plan import Plan
 from storekit.frames.wire import to_contract
 from storekit.metastore.cleanup import Batch, count_expired, delete_expired
 from storekit.metastore.deletions import TaskKey
-from storekit.metastore.engines import READ_ONLY, Database
+from storekit.metastore.engines import Database
 from storekit.metastore.planned import Drift, PlannedBatch, PlannedRow, ReadPlan, check_planned, delete_planned
 
 __all__ = ["clean"]
@@ -47,6 +47,7 @@ def clean(
     batch_size: int | None,
     archive: str | Path | None,
     dry_run: bool,
+    writable: bool,
     progress: Progress | None,
     call_backend: bool,
 ) -> CleanupReport:
@@ -62,7 +63,7 @@ def clean(
         dry_run=dry_run,
         planned=None if plan is None else len(plan),
     )
-    if not dry_run and database.access == READ_ONLY:
+    if not dry_run and not writable:
         raise ReadOnlyError(
             f"{database.description} is open for reading only", hint="open it with connect(url, writable=True)"
         )
@@ -71,7 +72,11 @@ def clean(
     if plan is not None:
         plan.check_for(layout=report.layout, database_id=database.identity, database=database.description)
         plan.verify()
-    return _look(report, database, plan) if dry_run else _Cleanup(report, database, plan, progress).run(size, archive)
+    return (
+        _look(report, database, plan)
+        if dry_run
+        else _Cleanup(report, database, plan, progress, present).run(size, archive)
+    )
 
 
 def _instant(now: datetime | str | None, present: datetime, *, dry_run: bool) -> datetime:
@@ -150,8 +155,16 @@ class _Tally:
 class _Cleanup:
     """One run that deletes."""
 
-    def __init__(self, report: CleanupReport, database: Database, plan: Plan | None, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        report: CleanupReport,
+        database: Database,
+        plan: Plan | None,
+        progress: Progress | None,
+        started_at: datetime,
+    ) -> None:
         self.report, self.database, self.plan, self.progress = report, database, plan, progress
+        self.started_at = started_at
         self.tally = _Tally()
         self.total = 0
 
@@ -206,7 +219,7 @@ class _Cleanup:
             database_id=self.database.identity,
             dialect=self.database.engine.dialect.name,
             now=self.report.now,
-            started_at=self.report.now,
+            started_at=self.started_at,
             storekit_version=__version__,
             plan_sha256=None if self.plan is None else self.plan.info.sha256,
         )

@@ -9,19 +9,21 @@ import pyarrow as pa
 
 from storekit.clock import as_utc
 from storekit.errors import ReadOnlyError
-from storekit.frames.archive import Archive, open_archive
+from storekit.frames.archived import Archive, open_archive
 from storekit.frames.display import plain
 from storekit.frames.outcomes import CONFLICTS, ORPHANS, Progress, RestoreReport
 from storekit.metastore.deletions import TaskKey
-from storekit.metastore.engines import READ_ONLY, Database
+from storekit.metastore.engines import Database
 from storekit.metastore.restoring import ArchivedRow, Outcome, Restored, restore_rows
 
 __all__ = ["restore_into"]
 
 
-def restore_into(database: Database, archive: str | Path, *, dry_run: bool, progress: Progress | None) -> RestoreReport:
+def restore_into(
+    database: Database, archive: str | Path, *, dry_run: bool, writable: bool, progress: Progress | None
+) -> RestoreReport:
     """Do what `storekit.restore` says."""
-    if not dry_run and database.access == READ_ONLY:
+    if not dry_run and not writable:
         raise ReadOnlyError(
             f"{database.description} is open for reading only", hint="open it with connect(url, writable=True)"
         )

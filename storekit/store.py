@@ -125,7 +125,7 @@ def restore(
     ConnectError, WriteError
         If the database refuses; rows that were restored by then stay.
     """
-    return restore_into(store._database, archive, dry_run=dry_run, progress=progress)
+    return restore_into(store._database, archive, dry_run=dry_run, writable=store.writable, progress=progress)
 
 
 class Store:
@@ -387,6 +387,7 @@ class Store:
             batch_size=batch_size,
             archive=archive,
             dry_run=dry_run,
+            writable=self.writable,
             progress=progress,
             call_backend=call_backend,
         )

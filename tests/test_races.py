@@ -61,7 +61,7 @@ class Mode(NamedTuple):
 
 
 MODES = [Mode(*each) for each in product((0, 1, 7, 1000), (False, True), (False, True))]
-# A transaction per row is slow where each waits for the disk; what goes fast needs more rows, for its windows to be hit.
+# A transaction per row is slow where each waits for the disk; what is fast needs more rows, for its windows to be hit.
 SLOT_ROWS = {0: 1_500, 1: 30, 7: 90, 1000: 1_500}
 
 

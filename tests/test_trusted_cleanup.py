@@ -280,7 +280,12 @@ def test_what_airflow_33_archived_goes_into_34_and_a_region_does_not_go_back(
 # --- refusals --------------------------------------------------------------------------------------------------
 
 
-def test_a_read_only_store_may_look_but_not_delete_or_restore(plain: Made) -> None:
+@pytest.mark.parametrize("family", ["memory", "sqlite"])
+def test_a_read_only_store_may_look_but_not_delete_or_restore(
+    family: Family, sandboxes: Sandboxes, tmp_path: Path
+) -> None:
+    plain = Made(sandboxes, family, "storekit", tmp_path)
+    plain.fresh()
     plain.write("k", -DAY)
     archive = plain.archive()
     with sk.connect(plain.backend) as store:
@@ -293,6 +298,7 @@ def test_a_read_only_store_may_look_but_not_delete_or_restore(plain: Made) -> No
         with pytest.raises(ReadOnlyError, match="writable=True"):
             sk.restore(archive, store, dry_run=False)
     assert plain.keys_left() == set()
+    plain.backend.close()
 
 
 def test_a_plan_of_another_database_or_layout_is_refused(plain: Made, sandboxes: Sandboxes, tmp_path: Path) -> None:

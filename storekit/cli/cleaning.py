@@ -88,19 +88,24 @@ def restore(options: argparse.Namespace) -> int:
 def make_plan(options: argparse.Namespace) -> int:
     """Save what cleanup would delete as a plan: one Parquet file, to be reviewed, then given to `storekit clean`."""
     from storekit.cli.render import print_lines
-    from storekit.frames.plan import plan_text
+    from storekit.frames.planview import plan_text
 
     with snapshot_of(options) as taken:
         plan = taken.plan(options.now)
         where = plan.save(options.file, overwrite=options.overwrite)
         print_lines([*plan_text(plan, 0).split("\n"), "", f"saved to {where}"])
+        if plan:
+            print_lines(
+                [f"look it over: storekit plan show {where}", f"carry it out: storekit clean URL --plan {where}"]
+            )
     return 0
 
 
 def show_plan(options: argparse.Namespace) -> int:
     """Show a saved plan, after checking that it is what was saved."""
     from storekit.cli.render import print_lines
-    from storekit.frames.plan import open_plan, plan_text
+    from storekit.frames.plan import open_plan
+    from storekit.frames.planview import plan_text
 
     plan = open_plan(options.file)
     if options.format == "csv":

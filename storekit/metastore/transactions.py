@@ -11,6 +11,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from storekit.errors import WriteError
 from storekit.metastore.engines import Database
 
 __all__ = ["PAUSES", "ChangedMeanwhileError", "in_transaction", "writing"]
@@ -43,17 +44,19 @@ def in_transaction(database: Database, work: Callable[[Connection], T]) -> T:
     ConnectError, WriteError
         What the last attempt raised.
     """
-    for pause in PAUSES:
+    for pause in (*PAUSES, None):
         try:
             with writing(database) as connection:
                 return work(connection)
-        except (DBAPIError, ChangedMeanwhileError) as error:
-            if not may_pass(error):
+        except DBAPIError as error:
+            if pause is None or not may_pass(error):
                 with database.errors():
                     raise
+        except ChangedMeanwhileError as error:
+            if pause is None:
+                raise WriteError(f"{database.description}: {error}", hint="it is written to a lot: try again") from None
         time.sleep(pause * random.uniform(1, 1.5))  # noqa: S311 - no secret hangs on it
-    with database.errors(), writing(database) as connection:
-        return work(connection)
+    raise AssertionError("the last attempt returns or raises")
 
 
 @contextmanager
@@ -73,9 +76,9 @@ def writing(database: Database) -> Iterator[Connection]:
             yield connection
 
 
-def may_pass(error: DBAPIError | ChangedMeanwhileError) -> bool:
+def may_pass(error: DBAPIError) -> bool:
     """Whether what failed may go well the next time."""
-    if isinstance(error, ChangedMeanwhileError) or error.connection_invalidated:
+    if error.connection_invalidated:
         return True
     # psycopg, psycopg2; Airflow may be on either.
     state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)

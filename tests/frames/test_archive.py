@@ -26,7 +26,9 @@ from hypothesis import strategies as st
 
 from storekit.errors import ArchiveError
 from storekit.frames import archive as archive_module
-from storekit.frames.archive import ARCHIVE, Archive, ArchiveOrigin, ArchiveWriter, PartInfo, open_archive
+from storekit.frames import archived as archived_module
+from storekit.frames.archive import ARCHIVE, ArchiveOrigin, ArchiveWriter, PartInfo
+from storekit.frames.archived import Archive, open_archive
 from storekit.frames.contract import TASKS
 
 Row = dict[str, Any]
@@ -187,8 +189,8 @@ def test_it_is_for_this_user_alone(tmp_path: Path) -> None:
 
 
 def test_large_values_come_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive_module, "_BATCH_BYTES", 10_000)
-    monkeypatch.setattr(archive_module, "_BATCH_ROWS", 30)
+    monkeypatch.setattr(archived_module, "_BATCH_BYTES", 10_000)
+    monkeypatch.setattr(archived_module, "_BATCH_ROWS", 30)
     large = [row(key=str(number), value=f"{number:04}" * 1000) for number in range(20)]
     small = [row(key=str(number)) for number in range(100)]
     written(tmp_path / "gone", [large, small])

@@ -27,7 +27,8 @@ from storekit.errors import PlanError, QueryError, SnapshotError
 from storekit.frames import plan as plan_module
 from storekit.frames import planfile
 from storekit.frames.display import plain
-from storekit.frames.plan import PLAN, Plan, PlanInfo, open_plan, plan_text
+from storekit.frames.plan import PLAN, Plan, PlanInfo, open_plan
+from storekit.frames.planview import plan_text
 from storekit.frames.snapshot import Snapshot
 
 KEY = ("dag_id", "run_id", "task_id", "map_index", "region_id", "key")
@@ -604,9 +605,9 @@ def test_it_says_what_where_when_and_what_next(tmp_path: Path) -> None:
         assert said in shown
     assert "delete 1 row," in repr(snapshot(MIXED[:1]).plan())
     assert "nothing to delete" in repr(snapshot([]).plan())
-    assert plan_text(snapshot([]).plan()) == repr(snapshot([]).plan())
+    assert repr(snapshot([]).plan()).startswith(plan_text(snapshot([]).plan()))
     text = plan_text(plan, 2)
-    assert text.startswith(shown)
+    assert shown.startswith(text.partition("\n\n")[0])
     assert "rows, the first 2 of 3" in text
     assert "by Dag\n" in text
     lines = [line.split() for line in text.splitlines()]
