@@ -6,11 +6,9 @@ Joins `storekit.metastore` (which deletes) and `storekit.frames` (plans, archive
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,6 +27,7 @@ from storekit.frames.instants import as_instant
 from storekit.frames.outcomes import DRIFT, CleanupReport, Progress
 from storekit.frames.plan import Plan
 from storekit.frames.wire import to_contract
+from storekit.interrupts import Interrupts
 from storekit.metastore.cleanup import Batch, count_expired, delete_expired
 from storekit.metastore.deletions import TaskKey
 from storekit.metastore.engines import Database
@@ -75,7 +74,7 @@ def clean(
     return (
         _look(report, database, plan)
         if dry_run
-        else _Cleanup(report, database, plan, progress, present).run(size, archive)
+        else _Cleanup(report, database, plan, progress, present, size).run(archive)
     )
 
 
@@ -162,36 +161,36 @@ class _Cleanup:
         plan: Plan | None,
         progress: Progress | None,
         started_at: datetime,
+        batch_size: int,
     ) -> None:
         self.report, self.database, self.plan, self.progress = report, database, plan, progress
-        self.started_at = started_at
+        self.started_at, self.batch_size = started_at, batch_size
+        self.interrupts = Interrupts(in_batches=batch_size > 0)
         self.tally = _Tally()
         self.total = 0
 
-    def run(self, batch_size: int, archive: str | Path | None) -> CleanupReport:
+    def run(self, archive: str | Path | None) -> CleanupReport:
         if self.progress is not None:
             self.total = count_expired(self.database, self.report.now)[0] if self.plan is None else len(self.plan)
-        # Refused before anything is deleted, where it cannot be made.
-        writer = ArchiveWriter(archive, self._origin()) if archive is not None else None
         started = time.perf_counter()
         stopped: str | None = None
         failure: StorekitError | None = None
-        try:
-            with _interrupts_noted(between_batches=batch_size > 0) as interrupted:
-                for batch in self._batches(batch_size, writer):
+        with self.interrupts.noted():
+            # Refused before anything is deleted, where it cannot be made.
+            writer = ArchiveWriter(archive, self._origin()) if archive is not None else None
+            try:
+                for batch in self._batches(writer):
                     self.tally.add(batch)
-                    if self.progress is not None:
-                        self.progress(self.tally.seen, self.total)
-                    if interrupted():
+                    if self._interrupted():
                         stopped = "interrupted between two batches"
                         break
-        except KeyboardInterrupt:
-            stopped = "interrupted; the batch that was under way was rolled back"
-        except StorekitError as error:
-            failure, stopped = error, error.message
-        finally:
-            # Also where a progress callback raised: what is archived must say that it is whole.
-            archived, unfinished = self._close(writer)
+            except KeyboardInterrupt:
+                stopped = "interrupted; the batch that was under way was rolled back"
+            except StorekitError as error:
+                failure, stopped = error, error.message
+            finally:
+                # Also where a progress callback raised: what is archived must say that it is whole.
+                archived, unfinished = self._close(writer)
         if unfinished is not None and failure is None:
             failure, stopped = unfinished, unfinished.message
         report = replace(
@@ -212,6 +211,15 @@ class _Cleanup:
             raise _stopped(failure, report) from failure
         return report
 
+    def _interrupted(self) -> bool:
+        """Tell the progress; return whether Ctrl-C was pressed, also while it was told."""
+        try:
+            if self.progress is not None:
+                self.progress(self.tally.seen, self.total)
+        except KeyboardInterrupt:
+            return True
+        return self.interrupts.asked
+
     def _origin(self) -> ArchiveOrigin:
         return ArchiveOrigin(
             layout=self.report.layout,
@@ -224,12 +232,13 @@ class _Cleanup:
             plan_sha256=None if self.plan is None else self.plan.info.sha256,
         )
 
-    def _batches(self, batch_size: int, writer: ArchiveWriter | None) -> Iterable[Batch | PlannedBatch]:
+    def _batches(self, writer: ArchiveWriter | None) -> Iterable[Batch | PlannedBatch]:
         sink = None if writer is None else _ArchiveSink(writer)
+        now, size, within = self.report.now, self.batch_size, self.interrupts.may_break_in
         if self.plan is None:
-            return delete_expired(self.database, now=self.report.now, batch_size=batch_size, sink=sink)
+            return delete_expired(self.database, now=now, batch_size=size, sink=sink, within=within)
         read = _reading(self.plan)
-        return delete_planned(self.database, read, now=self.report.now, batch_size=batch_size, sink=sink)
+        return delete_planned(self.database, read, now=now, batch_size=size, sink=sink, within=within)
 
     @staticmethod
     def _close(writer: ArchiveWriter | None) -> tuple[Path | None, StorekitError | None]:
@@ -256,33 +265,6 @@ def _stopped(failure: StorekitError, report: CleanupReport) -> CleanupStoppedErr
         report=report,
         hint=f"{failure.hint}; then {hint}" if failure.hint else hint,
     )
-
-
-@contextmanager
-def _interrupts_noted(*, between_batches: bool) -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C wait for the end of the batch; the second one interrupts as ever.
-
-    Only where signals arrive, in the main thread, and where there are batches to stop between.
-    """
-    if not between_batches or threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    asked = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-
-    def note(number: int, frame: Any) -> None:
-        if asked.is_set() and callable(before):
-            before(number, frame)
-        asked.set()
-
-    if before is None or not callable(before):
-        yield lambda: False  # interrupts are ignored here, or another language's affair
-        return
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield asked.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 # --- between Arrow and rows ------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1] / "storekit"
 FLOORS = {
     "errors": 0,
     "clock": 0,
+    "interrupts": 0,
     "state": 1,
     "config": 1,
     "retention": 1,

@@ -62,6 +62,7 @@ class Mode(NamedTuple):
 
 MODES = [Mode(*each) for each in product((0, 1, 7, 1000), (False, True), (False, True))]
 # A transaction per row is slow where each waits for the disk; what is fast needs more rows, for its windows to be hit.
+# On SQLite, where writers and cleanup take turns, a third of it is as good.
 SLOT_ROWS = {0: 1_500, 1: 30, 7: 90, 1000: 1_500}
 
 
@@ -341,7 +342,8 @@ def test_no_refresh_is_lost_while_cleanup_runs(race: Race, sandboxes: Sandboxes,
             if overlapping >= wanted:
                 break
             modes = chance.sample(MODES, len(MODES))
-            starts = list(accumulate((SLOT_ROWS[mode.batch_size] for mode in modes), initial=0))
+            sizes = [SLOT_ROWS[mode.batch_size] // (3 if race.family == "sqlite" else 1) for mode in modes]
+            starts = list(accumulate(sizes, initial=0))
             deeds: list[Deed] = []
             folder = tmp_path / f"round-{number}"
             folder.mkdir()

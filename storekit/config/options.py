@@ -25,6 +25,9 @@ _METASTORE_PATHS = frozenset(
         "storekit.MetastoreStateBackend",
         "airflow.state.metastore.MetastoreBackend",
         "airflow.state.metastore.MetastoreStateBackend",
+        # Airflow's own class with storekit's cleanup in it: the rows are where they were.
+        "storekit.airflow.CleaningMetastoreBackend",
+        "storekit.airflow.backend.CleaningMetastoreBackend",
     }
 )
 

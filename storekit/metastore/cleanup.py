@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from storekit.errors import CleanupStoppedError, StorekitError
 from storekit.metastore import deletions
 from storekit.metastore.engines import Database
-from storekit.metastore.transactions import ChangedMeanwhileError, in_transaction
+from storekit.metastore.transactions import ChangedMeanwhileError, Within, in_transaction
 
 __all__ = ["Batch", "Sink", "SinkPart", "count_expired", "delete_expired", "delete_expired_rows"]
 
@@ -75,7 +75,14 @@ def count_expired(database: Database, now: datetime) -> tuple[int, int]:
     return int(rows), int(size)
 
 
-def delete_expired(database: Database, *, now: datetime, batch_size: int, sink: Sink | None = None) -> Iterator[Batch]:
+def delete_expired(
+    database: Database,
+    *,
+    now: datetime,
+    batch_size: int,
+    sink: Sink | None = None,
+    within: Within = nullcontext,
+) -> Iterator[Batch]:
     """Delete the task rows with ``expires_at < now``, a batch at each step of the iterator.
 
     Stop asking, and nothing more is deleted: between two steps no transaction is open.
@@ -90,6 +97,8 @@ def delete_expired(database: Database, *, now: datetime, batch_size: int, sink: 
         Rows per transaction; 0: all in one statement.
     sink
         Takes the rows of a batch before it commits.
+    within
+        See `storekit.metastore.transactions.Within`.
 
     Raises
     ------
@@ -100,7 +109,7 @@ def delete_expired(database: Database, *, now: datetime, batch_size: int, sink: 
     """
     if batch_size < 0:
         raise ValueError(f"batch_size must be 0 (one statement) or more, got {batch_size}")
-    step = _Step(database, now, batch_size, sink)
+    step = _Step(database, now, batch_size, sink, within)
     return step.batches()
 
 
@@ -129,10 +138,10 @@ def delete_expired_rows(database: Database, *, now: datetime, batch_size: int) -
     return deleted
 
 
-def timed(database: Database, work: Callable[[Connection], T]) -> tuple[T, timedelta]:
+def timed(database: Database, work: Callable[[Connection], T], within: Within) -> tuple[T, timedelta]:
     """Run ``work`` as `in_transaction` does, and tell how long it took."""
     started = time.perf_counter()
-    done = in_transaction(database, work)
+    done = in_transaction(database, work, within=within)
     return done, timedelta(seconds=time.perf_counter() - started)
 
 
@@ -153,8 +162,8 @@ def part_of(sink: Sink) -> Iterator[SinkPart]:
 
 
 class _Step:
-    def __init__(self, database: Database, now: datetime, batch_size: int, sink: Sink | None) -> None:
-        self.database, self.now, self.batch_size, self.sink = database, now, batch_size, sink
+    def __init__(self, database: Database, now: datetime, batch_size: int, sink: Sink | None, within: Within) -> None:
+        self.database, self.now, self.batch_size, self.sink, self.within = database, now, batch_size, sink, within
         self.layout, self.dialect = database.layout, database.engine.dialect
         self.after: int | None = None
 
@@ -163,7 +172,7 @@ class _Step:
         work = self._delete if sink is None else partial(self._archive_and_delete, sink)
         while True:
             # `after` moves only once the batch is committed, so that a repeated attempt starts where the first did.
-            (deleted, size, self.after), elapsed = timed(self.database, work)
+            (deleted, size, self.after), elapsed = timed(self.database, work, self.within)
             yield Batch(deleted, size, elapsed)
             if self.after is None:
                 return

@@ -134,7 +134,7 @@ def _by_sqlites_words(lowered: str, where: str, said: str) -> StorekitError | No
 def _by_number(error: DBAPIError, where: str, said: str) -> StorekitError | None:
     args = getattr(error.orig, "args", ())
     number = args[0] if args and isinstance(args[0], int) else None
-    state = getattr(error.orig, "sqlstate", None)
+    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)  # psycopg, psycopg2
     if number in _MYSQL_READ_ONLY or state == _POSTGRES_READ_ONLY:
         return _read_only(where, said)
     if number in _MYSQL_BUSY or state in _POSTGRES_BUSY:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain, islice
@@ -20,7 +21,7 @@ from storekit.metastore.cleanup import Sink, SinkPart, part_of, timed
 from storekit.metastore.deletions import TaskKey
 from storekit.metastore.engines import Database
 from storekit.metastore.rows import StoredTask, read_rows
-from storekit.metastore.transactions import ChangedMeanwhileError
+from storekit.metastore.transactions import ChangedMeanwhileError, Within
 
 __all__ = ["Drift", "DriftKind", "PlannedBatch", "PlannedRow", "ReadPlan", "check_planned", "delete_planned"]
 
@@ -71,7 +72,13 @@ ReadPlan = Callable[[], Iterator[PlannedRow]]
 
 
 def delete_planned(
-    database: Database, read_plan: ReadPlan, *, now: datetime, batch_size: int, sink: Sink | None = None
+    database: Database,
+    read_plan: ReadPlan,
+    *,
+    now: datetime,
+    batch_size: int,
+    sink: Sink | None = None,
+    within: Within = nullcontext,
 ) -> Iterator[PlannedBatch]:
     """Delete the planned rows that still are what was planned, a batch at each step.
 
@@ -87,6 +94,8 @@ def delete_planned(
         Planned rows per transaction; 0: all in one.
     sink
         Takes the rows of a batch before it commits.
+    within
+        See `storekit.metastore.transactions.Within`.
 
     Raises
     ------
@@ -111,7 +120,7 @@ def delete_planned(
             with part_of(sink) as part:
                 return _delete(connection, database, again(), now, part)
 
-        done, elapsed = timed(database, work)
+        done, elapsed = timed(database, work, within)
         yield replace(done, elapsed=elapsed)
         if batch is None:
             return

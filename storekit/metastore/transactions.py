@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from storekit.errors import WriteError
 from storekit.metastore.engines import Database
 
-__all__ = ["PAUSES", "ChangedMeanwhileError", "in_transaction", "writing"]
+__all__ = ["PAUSES", "ChangedMeanwhileError", "Within", "in_transaction", "writing"]
 
 T = TypeVar("T")
 
@@ -33,7 +33,11 @@ class ChangedMeanwhileError(Exception):
     """Rows that were locked are not those that were deleted: roll back, look again."""
 
 
-def in_transaction(database: Database, work: Callable[[Connection], T]) -> T:
+Within = Callable[[], AbstractContextManager[None]]
+"""Entered around what can be undone: the statements of an attempt, and the pauses; left before a commit."""
+
+
+def in_transaction(database: Database, work: Callable[[Connection], T], *, within: Within = nullcontext) -> T:
     """Run ``work`` in a writing transaction of its own, again if what failed may pass; ``work`` starts anew each time.
 
     Where the answer to a COMMIT is lost with the connection, the transaction may have been done: ``work`` must bear to
@@ -46,7 +50,7 @@ def in_transaction(database: Database, work: Callable[[Connection], T]) -> T:
     """
     for pause in (*PAUSES, None):
         try:
-            with writing(database) as connection:
+            with writing(database) as connection, within():
                 return work(connection)
         except DBAPIError as error:
             if pause is None or not may_pass(error):
@@ -55,7 +59,8 @@ def in_transaction(database: Database, work: Callable[[Connection], T]) -> T:
         except ChangedMeanwhileError as error:
             if pause is None:
                 raise WriteError(f"{database.description}: {error}", hint="it is written to a lot: try again") from None
-        time.sleep(pause * random.uniform(1, 1.5))  # noqa: S311 - no secret hangs on it
+        with within():
+            time.sleep(pause * random.uniform(1, 1.5))  # noqa: S311 - no secret hangs on it
     raise AssertionError("the last attempt returns or raises")
 
 
