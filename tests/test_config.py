@@ -395,7 +395,13 @@ def test_a_released_worker_backend_is_adapted(module: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [DEFAULT_BACKEND, "storekit.MetastoreStateBackend", "airflow.state.metastore.MetastoreBackend"]
+    "path",
+    [
+        DEFAULT_BACKEND,
+        "storekit.MetastoreStateBackend",
+        "airflow.state.metastore.MetastoreBackend",
+        "storekit.airflow.CleaningMetastoreBackend",
+    ],
 )
 def test_every_name_of_the_metastore_is_the_metastore(path: str) -> None:
     config = StateStoreConfig(backend=path)

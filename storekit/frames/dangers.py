@@ -14,7 +14,7 @@ import pyarrow as pa
 from storekit.engines.texts import NO_LIMIT
 from storekit.errors import QueryError
 from storekit.frames.contract import ROWS
-from storekit.frames.display import human_count, plain
+from storekit.frames.display import human_count, plain, row_word
 from storekit.frames.instants import as_instant
 from storekit.frames.paging import check_page
 from storekit.retention.verdicts import Reason
@@ -128,7 +128,7 @@ def _is_airflow(preview: Preview) -> bool:
 def danger_notes(preview: Preview) -> list[str]:
     """Return a sentence for each danger that has rows and needs no cutoff."""
     return [
-        f"Danger {row['danger']}, {human_count(row['rows'])} {_rows(row['rows'])}: {row['about']}."
+        f"Danger {row['danger']}, {human_count(row['rows'])} {row_word(row['rows'])}: {row['about']}."
         for row in preview._dangers.to_pylist()
     ]
 
@@ -144,13 +144,13 @@ def notes(preview: Preview) -> list[str]:
         )
     if untold := counts.get(Reason.NO_EXPIRY_UNTOLD, 0):
         said.append(
-            f"{human_count(untold)} {_rows(untold)} without expiry cannot be told apart: the layout "
+            f"{human_count(untold)} {row_word(untold)} without expiry cannot be told apart: the layout "
             f"{plain(info.layout)} has no flag, so each was set with NEVER_EXPIRE or with retention 0. "
             "Either way it is kept."
         )
     if assets := counts.get(Reason.ASSET, 0):
         said.append(
-            f"{human_count(assets)} asset {_rows(assets)} {'is' if assets == 1 else 'are'} never deleted by time, "
+            f"{human_count(assets)} asset {row_word(assets)} {'is' if assets == 1 else 'are'} never deleted by time, "
             "only with the asset."
         )
     if preview.now < info.taken_at:
@@ -163,7 +163,3 @@ def notes(preview: Preview) -> list[str]:
             "task_instance."
         )
     return said
-
-
-def _rows(count: int) -> str:
-    return "row" if count == 1 else "rows"

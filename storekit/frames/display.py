@@ -11,7 +11,17 @@ import re
 import unicodedata
 from datetime import datetime, timedelta
 
-__all__ = ["escape", "human_bytes", "human_count", "human_instant", "human_margin", "plain", "shorten"]
+__all__ = [
+    "escape",
+    "human_bytes",
+    "human_count",
+    "human_instant",
+    "human_margin",
+    "human_rows",
+    "plain",
+    "row_word",
+    "shorten",
+]
 
 # A joiner after an emoji is part of it; anywhere else it is a way to hide.
 _HIDDEN = re.compile(
@@ -58,6 +68,16 @@ def shorten(text: str, width: int) -> str:
 def human_count(count: int) -> str:
     """Return a count with its thousands apart: ``1,234,567``."""
     return f"{count:,}"
+
+
+def human_rows(count: int) -> str:
+    """Return a number of rows in words: ``1 row``, ``1,234 rows``."""
+    return f"{human_count(count)} {row_word(count)}"
+
+
+def row_word(count: int) -> str:
+    """Return ``row`` or ``rows``."""
+    return "row" if count == 1 else "rows"
 
 
 def human_bytes(size: int) -> str:

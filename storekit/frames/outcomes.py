@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from storekit.frames.answers import answer_frame
-from storekit.frames.display import escape, human_bytes, human_count, human_instant, plain
+from storekit.frames.display import escape, human_bytes, human_count, human_instant, human_rows, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,17 +134,15 @@ class CleanupReport:
         if self.skipped is not None:
             return [*lines, ("skipped", f"[state_store] backend is {plain(self.skipped)}, not the metastore")]
         if self.called is not None:
-            return [*lines, ("called", f"{plain(self.called)}.cleanup(): {human_count(self.deleted)} rows deleted")]
+            return [*lines, ("called", f"{plain(self.called)}.cleanup(): {human_rows(self.deleted)} deleted")]
         lines.append(("as of", human_instant(self.now)))
         if self.planned is not None:
-            lines.append(("planned", f"{human_count(self.planned)} rows"))
+            lines.append(("planned", human_rows(self.planned)))
         if self.dry_run:
-            lines.append(("would delete", f"{human_count(self.to_delete)} rows, {human_bytes(self.to_delete_bytes)}"))
+            lines.append(("would delete", f"{human_rows(self.to_delete)}, {human_bytes(self.to_delete_bytes)}"))
         else:
-            lines.append(("deleted", f"{human_count(self.deleted)} rows, {human_bytes(self.deleted_bytes)}"))
-        lines += [
-            ("drifted", f"{human_count(rows)} rows: {_DRIFTED.get(kind, kind)}") for kind, rows in self.drifted.items()
-        ]
+            lines.append(("deleted", f"{human_rows(self.deleted)}, {human_bytes(self.deleted_bytes)}"))
+        lines += [("drifted", f"{human_rows(rows)}: {_DRIFTED.get(kind, kind)}") for kind, rows in self.drifted.items()]
         if not self.dry_run:
             took = (
                 f"{human_count(self.batches)} in {_seconds(self.elapsed)}, the longest {_seconds(self.longest_batch)}"
@@ -233,16 +231,16 @@ class RestoreReport:
     def _lines(self) -> list[tuple[str, str]]:
         verb = "would restore" if self.dry_run else "restored"
         lines = [
-            ("archive", f"{plain(self.archive)}, {human_count(self.archived)} rows"),
+            ("archive", f"{plain(self.archive)}, {human_rows(self.archived)}"),
             ("database", f"{plain(self.database)} (layout {plain(self.layout)})"),
-            (verb, f"{human_count(self.restored)} rows"),
+            (verb, human_rows(self.restored)),
         ]
         if self.present:
-            lines.append(("present", f"{human_count(self.present)} rows, as they were archived"))
+            lines.append(("present", f"{human_rows(self.present)}, as they were archived"))
         if self.conflicts:
-            lines.append(("conflicts", f"{human_count(self.conflicts)} rows: the key was written again; left alone"))
+            lines.append(("conflicts", f"{human_rows(self.conflicts)}: the key was written again; left alone"))
         if self.orphans:
-            lines.append(("orphans", f"{human_count(self.orphans)} rows: their DagRun is gone; not restored"))
+            lines.append(("orphans", f"{human_rows(self.orphans)}: their DagRun is gone; not restored"))
         return [*lines, *(("note", note) for note in self.notes)]
 
     @property

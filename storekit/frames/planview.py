@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from storekit.frames.display import escape, human_bytes, human_count, human_instant, plain, shorten
+from storekit.frames.display import escape, human_bytes, human_count, human_instant, plain, row_word, shorten
 from storekit.frames.report import framed
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _next(plan: Plan) -> str:
 
 
 def _card_lines(plan: Plan) -> list[str]:
-    head = f"storekit plan: delete {human_count(len(plan))} {_rows(len(plan))}, {human_bytes(plan.value_bytes)}"
+    head = f"storekit plan: delete {human_count(len(plan))} {row_word(len(plan))}, {human_bytes(plan.value_bytes)}"
     return [head, *(f"  {name:<15}{value}" for name, value in _card(plan))]
 
 
@@ -101,7 +101,7 @@ def plan_html(plan: Plan) -> str:
     parts = [
         '<p class="sk-title">Cleanup plan</p>',
         f'<div class="sk-numbers"><div><div class="sk-big sk-delete">{human_count(info.rows)}</div>'
-        f'<div class="sk-soft">{_rows(info.rows)} to delete · {human_bytes(info.value_bytes)}</div></div></div>',
+        f'<div class="sk-soft">{row_word(info.rows)} to delete · {human_bytes(info.value_bytes)}</div></div></div>',
         f'<table class="sk-card"><tbody>{"".join(card)}</tbody></table>',
     ]
     for title, head, cells in _tables(plan, _SHOWN):
@@ -117,7 +117,3 @@ def plan_html(plan: Plan) -> str:
             f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
         )
     return framed("".join(parts))
-
-
-def _rows(count: int) -> str:
-    return "row" if count == 1 else "rows"

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from storekit.frames.dangers import notes
-from storekit.frames.display import escape, human_bytes, human_count, human_instant, human_margin, plain, shorten
+from storekit.frames.display import (
+    escape,
+    human_bytes,
+    human_count,
+    human_instant,
+    human_margin,
+    plain,
+    row_word,
+    shorten,
+)
 from storekit.retention.verdicts import Reason
 
 if TYPE_CHECKING:
@@ -137,14 +146,10 @@ def preview_html(preview: Preview) -> str:
     return framed("".join(parts))
 
 
-def _rows(count: int) -> str:
-    return "row" if count == 1 else "rows"
-
-
 def _headline(what: str, rows: int, size: int, extra: str) -> str:
     return (
         f'<div><div class="sk-big{extra}">{human_count(rows)}</div>'
-        f'<div class="sk-soft">{_rows(rows)} would be {what} · {human_bytes(size)}</div></div>'
+        f'<div class="sk-soft">{row_word(rows)} would be {what} · {human_bytes(size)}</div></div>'
     )
 
 
@@ -236,4 +241,4 @@ def preview_text(preview: Preview) -> str:
 
 
 def _line(verdict: str, rows: int, size: int) -> str:
-    return f"  {verdict:<6} {human_count(rows):>14} {_rows(rows):<4} {human_bytes(size):>10}"
+    return f"  {verdict:<6} {human_count(rows):>14} {row_word(rows):<4} {human_bytes(size):>10}"

@@ -36,7 +36,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.engine import Dialect
-from sqlalchemy.sql.dml import ReturningDelete
 from sqlalchemy.types import TypeEngine
 
 from storekit.metastore.layouts import Layout
@@ -53,6 +52,7 @@ __all__ = [
     "expired",
     "expired_rows",
     "keyset_bound",
+    "measure_batch",
     "measure_expired",
     "rows_of_keys",
     "wire_rows",
@@ -162,14 +162,25 @@ def delete_expired(
 
 def delete_expired_telling_sizes(
     layout: Layout, dialect: Dialect, now: datetime, *, after: int | None, up_to: int | None
-) -> ReturningDelete[int] | Select[int, int]:
-    """As `delete_expired`, and tell what went: one row (rows, bytes) on PostgreSQL, one (bytes,) per row on SQLite."""
+) -> Select[int, int]:
+    """As `delete_expired`, and select how many rows went and their bytes; PostgreSQL only."""
     deletion = delete_expired(layout, dialect, now, after=after, up_to=up_to)
-    sized = deletion.returning(octets(dialect, layout.task_store.c.value).label("octets"))
-    if dialect.name != "postgresql":
-        return sized
-    gone = sized.cte("gone")
+    gone = deletion.returning(octets(dialect, layout.task_store.c.value).label("octets")).cte("gone")
     return select(func.count(), func.coalesce(func.sum(gone.c.octets), 0)).select_from(gone)
+
+
+def measure_batch(
+    layout: Layout, dialect: Dialect, now: datetime, *, after: int | None, batch_size: int
+) -> Select[int, int, int]:
+    """Select rows, bytes and the last id of the next batch; 0 rows and no id where nothing is left."""
+    columns = layout.task_store.c
+    batch = select(columns.id, octets(dialect, columns.value).label("octets"))
+    # The first look may go by the index on expires_at: where little has expired in a large table, it is the last.
+    batch = batch.where(expired(layout, dialect, now, by_id=after is not None), *_between(layout, after, None))
+    if batch_size:
+        batch = batch.order_by(columns.id).limit(batch_size)
+    rows = batch.subquery("batch").c
+    return select(func.count(), func.coalesce(func.sum(rows.octets), 0), func.max(rows.id))
 
 
 def measure_expired(
