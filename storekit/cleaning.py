@@ -19,7 +19,14 @@ import pyarrow as pa
 from storekit import __version__
 from storekit.clock import as_utc
 from storekit.config import StateStoreConfig
-from storekit.errors import CleanupStoppedError, FutureInstantError, QueryError, ReadOnlyError, StorekitError
+from storekit.errors import (
+    CleanupStoppedError,
+    FutureInstantError,
+    QueryError,
+    ReadOnlyError,
+    StorekitError,
+    WriteError,
+)
 from storekit.frames.archive import ArchiveOrigin, ArchivePart, ArchiveWriter
 from storekit.frames.contract import TASKS
 from storekit.frames.cursor import CursorRoute
@@ -50,11 +57,13 @@ def clean(
     progress: Progress | None,
     call_backend: bool,
 ) -> CleanupReport:
-    """Do what `Store.cleanup` says; ``present`` is the instant by the server's clock."""
+    """Do what `Store.cleanup` says; ``present`` is the instant by the store's clock."""
     instant = _instant(now, present, dry_run=dry_run)
     size = _batch_size(config.state_cleanup_batch_size if batch_size is None else batch_size)
     if plan is not None and not isinstance(plan, Plan):
-        raise QueryError(f"{plan!r} is no plan", hint="snap.plan() makes one, storekit.open_plan(path) reads one")
+        raise QueryError(
+            f"plan= is {type(plan).__name__}, no plan", hint="snap.plan() makes one, storekit.open_plan(path) reads one"
+        )
     report = CleanupReport(
         database=database.description,
         layout=database.layout.name,
@@ -66,7 +75,16 @@ def clean(
         raise ReadOnlyError(
             f"{database.description} is open for reading only", hint="open it with connect(url, writable=True)"
         )
+    if archive is not None and (not isinstance(archive, str | Path) or not str(archive).strip()):
+        raise QueryError(f"archive={archive!r} is not a folder's name", hint="name a folder that does not exist yet")
+    if progress is not None and not callable(progress):
+        raise QueryError(f"progress={progress!r} cannot be called", hint="give a function of (rows done, rows in all)")
     if config.custom_backend is not None:
+        if call_backend and (plan, now, batch_size, archive) != (None,) * 4:
+            raise QueryError(
+                f"{config.custom_backend}.cleanup() takes no plan, now, batch_size or archive",
+                hint="leave them out, or leave call_backend out: a custom backend is skipped then",
+            )
         return _leave_to_the_backend(report, config, call_backend=call_backend)
     if plan is not None:
         plan.check_for(layout=report.layout, database_id=database.identity, database=database.description)
@@ -89,8 +107,10 @@ def _instant(now: datetime | str | None, present: datetime, *, dry_run: bool) ->
 
 
 def _batch_size(given: object) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
-        raise QueryError(f"batch_size={given!r} is not a number of rows", hint="0 (all in one statement) or more")
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 2**31:
+        raise QueryError(
+            f"batch_size={given!r} is not a number of rows", hint="0 (all in one statement) or more, less than 2**31"
+        )
     return given
 
 
@@ -99,7 +119,13 @@ def _leave_to_the_backend(report: CleanupReport, config: StateStoreConfig, *, ca
         return replace(report, skipped=config.custom_backend)
     backend = config.make_custom_backend()
     started = time.perf_counter()
-    removed = backend.cleanup() if backend is not None else None
+    try:
+        removed = backend.cleanup() if backend is not None else None
+    except Exception as error:
+        raise WriteError(
+            f"{config.custom_backend}.cleanup() failed: {type(error).__name__}: {error}",
+            hint="what it had done by then only it can say",
+        ) from error
     elapsed = timedelta(seconds=time.perf_counter() - started)
     return replace(report, called=config.custom_backend, deleted=removed or 0, elapsed=elapsed)
 
@@ -177,7 +203,7 @@ class _Cleanup:
         failure: StorekitError | None = None
         with self.interrupts.noted():
             # Refused before anything is deleted, where it cannot be made.
-            writer = ArchiveWriter(archive, self._origin()) if archive is not None else None
+            writer = ArchiveWriter(Path(archive).expanduser(), self._origin()) if archive is not None else None
             try:
                 for batch in self._batches(writer):
                     self.tally.add(batch)
@@ -188,6 +214,9 @@ class _Cleanup:
                 stopped = "interrupted; the batch that was under way was rolled back"
             except StorekitError as error:
                 failure, stopped = error, error.message
+            except BaseException as error:  # of a progress callback
+                error.add_note(f"storekit: {self.tally.deleted:,} rows are deleted by then, in whole batches")
+                raise
             finally:
                 # Also where a progress callback raised: what is archived must say that it is whole.
                 archived, unfinished = self._close(writer)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from storekit.clock import as_utc
-from storekit.errors import ReadOnlyError
+from storekit.errors import ReadOnlyError, StorekitError, WriteError
 from storekit.frames.archived import Archive, open_archive
 from storekit.frames.display import plain
 from storekit.frames.outcomes import CONFLICTS, ORPHANS, Progress, RestoreReport
@@ -27,12 +27,20 @@ def restore_into(
         raise ReadOnlyError(
             f"{database.description} is open for reading only", hint="open it with connect(url, writable=True)"
         )
-    held = open_archive(archive)
+    held = open_archive(Path(archive).expanduser())
     counts = dict.fromkeys(Outcome, 0)
     conflicts: list[pa.RecordBatch] = []
     orphans: list[pa.RecordBatch] = []
     for rows in _rows(held):
-        outcomes = restore_rows(database, rows, dry_run=dry_run)
+        try:
+            outcomes = restore_rows(database, rows, dry_run=dry_run)
+        except StorekitError as error:
+            if dry_run or not counts[Outcome.RESTORED]:
+                raise
+            raise WriteError(
+                f"{error.message}; at least {counts[Outcome.RESTORED]:,} rows are restored already",
+                hint=f"{error.hint or 'mend it'}; then run it again: what is there is left alone",
+            ) from error
         for each in outcomes:
             counts[each.outcome] += 1
         in_conflict = [_conflict(each) for each in outcomes if each.outcome is Outcome.CONFLICT]

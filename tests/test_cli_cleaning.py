@@ -92,7 +92,7 @@ def test_refusals_are_one_sentence_with_a_remedy(old: Path, tmp_path: Path) -> N
         (("restore", "there", old), 1, "archive"),
         (("restore", "none", old), 1, "none"),
         (("plan", "make", old, "plan.parquet"), 1, "--overwrite"),
-        (("plan", "show", "plan.parquet", "--format", "json"), 2, "csv"),
+        (("plan", "show", "plan.parquet", "--format", "json"), 2, "invalid choice"),
     ):
         done = storekit(*words, folder=tmp_path)
         assert done.returncode == code, (words, done.stderr)
@@ -106,3 +106,48 @@ def test_a_custom_backend_is_skipped_by_name(old: Path, tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "my.own.Backend" in done.stdout
     assert len(keys(old)) == 6
+
+
+def test_the_file_that_names_the_options_names_the_database_too(old: Path, tmp_path: Path) -> None:
+    for name in ("mine", "other"):
+        (tmp_path / name).mkdir()
+        copied = tmp_path / name / "airflow.db"
+        copied.write_bytes(old.read_bytes())
+        (tmp_path / name / "airflow.cfg").write_text(f"[database]\nsql_alchemy_conn = sqlite:///{copied}\n")
+    words = ("clean", "--config", tmp_path / "other" / "airflow.cfg", "--now", PAST, "--yes")
+    done = storekit(*words, folder=tmp_path, AIRFLOW_HOME=str(tmp_path / "mine"))
+    assert done.returncode == 0, done.stderr
+    assert len(keys(tmp_path / "mine" / "airflow.db")) == 6
+    assert keys(tmp_path / "other" / "airflow.db") == ["key5"]
+
+
+def test_what_was_left_alone_is_listed(old: Path, tmp_path: Path) -> None:
+    storekit("plan", "make", old, "plan.parquet", "--now", PAST, folder=tmp_path)
+    backend = MetastoreStateBackend(old)
+    backend.set(sk.TaskScope("etl", "r", "t"), "key0", "22")
+    backend.close()
+    dry = storekit("clean", old, "--plan", "plan.parquet", folder=tmp_path)
+    assert "refreshed" in dry.stdout
+    assert "key0" in dry.stdout
+    told = json.loads(storekit("clean", old, "--plan", "plan.parquet", "--format", "json", folder=tmp_path).stdout)
+    assert [(row["key"], row["drift"], row["value_bytes"]) for row in told["drift"]] == [("key0", "refreshed", 2)]
+
+
+def test_a_reader_that_goes_away_is_no_failure(old: Path, tmp_path: Path) -> None:
+    import os
+    import subprocess
+    import sys
+
+    storekit("plan", "make", old, "plan.parquet", "--now", PAST, folder=tmp_path)
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "storekit", "plan", "show", "plan.parquet"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")

@@ -367,6 +367,10 @@ def test_an_archive_that_cannot_be_made_is_refused_before_anything_is_deleted(pl
         ({"batch_size": True}, QueryError),
         ({"batch_size": 2.5}, QueryError),
         ({"plan": "plan.parquet"}, QueryError),
+        ({"batch_size": 10**30}, QueryError),
+        ({"archive": 5}, QueryError),
+        ({"archive": ""}, QueryError),
+        ({"progress": 3}, QueryError),
     ],
 )
 def test_a_call_that_cannot_be_meant_is_refused(plain: Made, given: dict[str, Any], error: type[Exception]) -> None:
@@ -506,6 +510,143 @@ def test_a_failure_midway_leaves_a_report_and_an_archive_of_what_went(plain: Mad
             connection.exec_driver_sql("DROP TRIGGER held")
 
 
+def test_a_commit_that_fails_leaves_nothing_in_the_archive(plain: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a journal without WAL a reader keeps a writer from committing, after its part was sealed."""
+    for number in range(6):
+        plain.write(f"k{number}", -DAY)
+    before = plain.rows()
+    url = f"sqlite:///{_file_of(plain)}?timeout=0.05"
+    archive = plain.archive()
+    monkeypatch.setattr(transactions, "PAUSES", (0.05, 0.05))
+    reader = sqlite3.connect(_file_of(plain), isolation_level=None, check_same_thread=False)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM task_store").fetchone()
+    with sk.connect(url, writable=True, clock=plain.clock) as store:
+        with pytest.raises(CleanupStoppedError, match="nothing is deleted"):
+            store.cleanup(archive=archive, dry_run=False)
+        assert not archive.exists()
+        monkeypatch.setattr(transactions, "PAUSES", (0.05,) * 100)
+        release = threading.Timer(0.5, reader.execute, ["COMMIT"])
+        release.start()
+        report = store.cleanup(archive=archive, dry_run=False)
+        release.join()
+        assert (report.deleted, sk.open_archive(archive).rows) == (6, 6)
+        assert sk.restore(archive, store, dry_run=False).restored == 6
+    reader.close()
+    assert plain.rows() == before
+
+
+@pytest.mark.parametrize("planned", [False, True])
+def test_many_large_values_are_archived_in_small_parts_of_a_batch(
+    plain: Made, planned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from storekit.metastore import cleanup
+    from storekit.metastore import planned as by_plan
+
+    for number in range(12):
+        plain.write(f"k{number:02}", -DAY, '"' + "x" * (1_000 if number % 3 else 9_000) + '"')
+    before = plain.rows()
+    monkeypatch.setattr(cleanup, "CHUNK_BYTES", 5_000)
+    monkeypatch.setattr(by_plan, "CHUNK_BYTES", 5_000)
+    plan = plain.store.snapshot().plan() if planned else None
+    archive = plain.archive()
+    assert plain.store.cleanup(plan, archive=archive, batch_size=10, dry_run=False).batches == 2
+    assert sk.restore(archive, plain.store, dry_run=False).restored == 12
+    assert plain.rows() == before
+
+
+def test_a_value_that_is_no_text_stops_an_archive_without_being_quoted(plain: Made) -> None:
+    plain.write("secret", -DAY)
+    with plain.tested.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE task_store SET value = CAST(X'22fffe736563726574' AS TEXT)")
+    archive = plain.archive()
+    with pytest.raises(CleanupStoppedError, match="not UTF-8") as caught:
+        plain.store.cleanup(archive=archive, dry_run=False)
+    assert "secret" not in str(caught.value)
+    assert not archive.exists()
+    assert plain.store.cleanup(dry_run=False).deleted == 1
+
+
+def test_a_planned_row_that_became_odd_is_drift(sandboxes: Sandboxes, tmp_path: Path) -> None:
+    odd = {"sqlite": "'2026-11-21T12:00:00.000000'", "postgres": "'infinity'"}
+    for family, spelled in odd.items():
+        made = Made(sandboxes, family, "airflow-3.3", tmp_path)  # type: ignore[arg-type]
+        made.fresh()
+        made.write("odd", -DAY)
+        made.write("plain", -DAY)
+        plan = made.store.snapshot().plan()
+        with made.tested.engine.begin() as connection:
+            connection.exec_driver_sql(f"UPDATE task_state_store SET expires_at = {spelled} WHERE key = 'odd'")  # noqa: S608
+        for dry_run in (True, False):
+            report = made.store.cleanup(plan, dry_run=dry_run)
+            assert (report.to_delete, dict(report.drifted)) == (1, {"refreshed": 1})
+        assert made.keys_left() == {"odd"} if family == "sqlite" else True
+        made.store.close()
+        made.backend.close()
+
+
+def test_one_task_with_many_keys_is_not_walked_once_per_key(plain: Made) -> None:
+    """Counted in steps of SQLite's machine, not in seconds."""
+    steps: list[int] = []
+    for count in (1_000, 2_000):
+        plain.fresh()
+        table = plain.tested.layout.task_store
+        with plain.tested.engine.begin() as connection:
+            run = connection.scalar(sa.select(plain.tested.layout.dag_run.c.id))
+            row = {"dag_run_id": run, "dag_id": "etl", "run_id": "r", "task_id": "t", "map_index": -1, "value": "1"}
+            at = {"updated_at": NOW, "expires_at": NOW - DAY, "never_expire": False}
+            connection.execute(table.insert(), [{**row, **at, "key": f"k{number:05}"} for number in range(count)])
+        plan = plain.store.snapshot().plan()
+        walked = [0]
+
+        def count_steps(connection: Any, _record: object, walked: list[int] = walked) -> None:
+            def step() -> int:
+                walked[0] += 1
+                return 0
+
+            connection.set_progress_handler(step, 1_000)
+
+        engine = plain.store._database.engine
+        sa.event.listen(engine, "connect", count_steps)
+        engine.dispose()
+        assert plain.store.cleanup(plan, dry_run=False).deleted == count
+        sa.event.remove(engine, "connect", count_steps)
+        engine.dispose()
+        steps.append(walked[0])
+    # Walked once per key, 2,000 keys are some 40,000 steps of a thousand instructions.
+    assert steps[1] < 3_000
+
+
+def test_restore_on_mysql_tells_what_it_did_not_insert(
+    sandboxes: Sandboxes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key written between the look and the INSERT, and one that differs by a trailing space, which Airflow's column
+    does not tell."""
+    from storekit.metastore import restoring
+
+    made = Made(sandboxes, "mysql", "airflow-3.3", tmp_path)
+    made.fresh()
+    for key in ("a", "b", "padded "):
+        made.write(key, -DAY)
+    archive = made.archive()
+    made.store.cleanup(archive=archive, dry_run=False)
+    made.write("padded", DAY, '"live"')
+    insert = restoring._insert_missing
+
+    def late(*arguments: Any) -> Any:
+        writer = sk.MetastoreStateBackend(sandboxes.get("mysql").url, clock=made.clock)
+        writer.set(SCOPE, "b", '"live"', expires_at=None)
+        writer.close()
+        return insert(*arguments)
+
+    monkeypatch.setattr(restoring, "_insert_missing", late)
+    report = sk.restore(archive, made.store, dry_run=False)
+    assert (report.restored, report.present, report.conflicts) == (1, 0, 2)
+    assert made.backend.get(SCOPE, "padded") == made.backend.get(SCOPE, "b") == '"live"'
+    made.store.close()
+    made.backend.close()
+
+
 # --- progress and interruption ---------------------------------------------------------------------------------
 
 
@@ -539,8 +680,9 @@ def test_what_a_progress_callback_raises_ends_it_between_two_batches(plain: Made
         assert (report.deleted, report.batches) == (4, 2)
         assert "interrupted" in str(report.stopped)
     else:
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError) as raising:
             run()
+        assert "4 rows are deleted by then" in raising.value.__notes__[0]
     assert plain.keys_left() == {"k4", "k5"}
     assert sk.open_archive(archive).complete
     assert sk.restore(archive, plain.store, dry_run=False).restored == 4
@@ -578,6 +720,9 @@ def test_a_custom_backend_is_skipped_by_name_or_called_if_asked(plain: Made) -> 
         assert path in repr(report)
         assert store.cleanup(call_backend=True).skipped == path  # a dry run calls nothing
         assert OwnBackend.cleaned == 0
+        for given in ({"archive": plain.archive()}, {"batch_size": 3}, {"now": NOW}):
+            with pytest.raises(QueryError, match="takes no plan"):
+                store.cleanup(dry_run=False, call_backend=True, **given)
         called = store.cleanup(dry_run=False, call_backend=True)
         assert (called.called, called.deleted, OwnBackend.cleaned) == (path, 5, 1)
     assert plain.keys_left() == {"k"}

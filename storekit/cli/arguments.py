@@ -15,6 +15,10 @@ _URL_HELP = (
     "database URL (sqlite:///…, postgresql://…, mysql://…), the path of a SQLite file, or a saved snapshot's folder; "
     "left out: the database that Airflow's own configuration names"
 )
+_DATABASE_HELP = (
+    "database URL (sqlite:///…, postgresql://…, mysql://…) or the path of a SQLite file; left out: the database that "
+    "Airflow's own configuration names"
+)
 _EPILOG = """\
 examples:
   storekit tables airflow.db
@@ -117,7 +121,7 @@ def _add_cleaning(subcommands: argparse._SubParsersAction[argparse.ArgumentParse
     clean = subcommands.add_parser(
         "clean", help="delete what has expired (dry by default)", description=cleaning.clean.__doc__
     )
-    _add_url(clean)
+    _add_url(clean, _DATABASE_HELP)
     clean.add_argument("--yes", action="store_true", help="delete; without it nothing is written")
     clean.add_argument("--plan", metavar="FILE", help="delete only what this plan names (storekit plan make)")
     clean.add_argument("--archive", metavar="FOLDER", help="keep the deleted rows in this new folder, values included")
@@ -148,14 +152,14 @@ def _add_cleaning(subcommands: argparse._SubParsersAction[argparse.ArgumentParse
     make.set_defaults(run=cleaning.make_plan)
     show = actions.add_parser("show", help="show a saved plan", description=cleaning.show_plan.__doc__)
     show.add_argument("file", metavar="FILE", help="a plan that storekit made")
-    _add_output(show)
+    _add_output(show, ["table", "csv"])
     show.set_defaults(run=cleaning.show_plan)
 
     restore = subcommands.add_parser(
         "restore", help="put archived rows back (dry by default)", description=cleaning.restore.__doc__
     )
     restore.add_argument("archive", metavar="ARCHIVE", help="the folder that storekit clean --archive wrote")
-    _add_url(restore)
+    _add_url(restore, _DATABASE_HELP)
     restore.add_argument("--yes", action="store_true", help="write; without it nothing is")
     restore.add_argument("--format", choices=["table", "json"], default="table", help="default: table")
     restore.set_defaults(run=cleaning.restore)
@@ -169,8 +173,8 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_url(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("url", nargs="?", metavar="URL", help=_URL_HELP)
+def _add_url(parser: argparse.ArgumentParser, about: str | None = None) -> None:
+    parser.add_argument("url", nargs="?", metavar="URL", help=about or _URL_HELP)
     _add_layout(parser)
 
 
@@ -189,8 +193,8 @@ def _add_now(parser: argparse.ArgumentParser, *, only_past: str = "") -> None:
     )
 
 
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", choices=["table", "json", "csv"], default="table", help="default: table")
+def _add_output(parser: argparse.ArgumentParser, forms: Sequence[str] = ("table", "json", "csv")) -> None:
+    parser.add_argument("--format", choices=forms, default="table", help="default: table")
     parser.add_argument(
         "--limit",
         type=_count,

@@ -9,10 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storekit.cli.reading import options_in_force, progress_bar, snapshot_of
-from storekit.errors import CleanupStoppedError, QueryError
+from storekit.cli.reading import database_of, options_in_force, progress_bar, snapshot_of
+from storekit.errors import CleanupStoppedError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from storekit.frames.outcomes import CleanupReport, RestoreReport
 
 __all__ = ["clean", "make_plan", "restore", "show_plan"]
@@ -35,7 +37,7 @@ def clean(options: argparse.Namespace) -> int:
     config = options_in_force(options)
     writable = options.yes
     with (
-        connect(options.url, writable=writable, layout=options.layout, config=config) as store,
+        connect(database_of(options), writable=writable, layout=options.layout, config=config) as store,
         progress_bar() as progress,
     ):
         try:
@@ -76,7 +78,7 @@ def restore(options: argparse.Namespace) -> int:
 
     config = options_in_force(options)
     with (
-        connect(options.url, writable=options.yes, layout=options.layout, config=config) as store,
+        connect(database_of(options), writable=options.yes, layout=options.layout, config=config) as store,
         progress_bar() as progress,
     ):
         report = put_back(options.archive, store, dry_run=not options.yes, progress=progress)
@@ -109,22 +111,22 @@ def show_plan(options: argparse.Namespace) -> int:
 
     plan = open_plan(options.file)
     if options.format == "csv":
-        _write_csv(plan.batches())
+        _write_csv(plan.batches(), options.limit or None)
         return 0
-    if options.format == "json":
-        raise QueryError("a plan is shown as a table or as CSV", hint="--format csv")
     limit = _TABLE_ROWS if options.limit is None else options.limit or len(plan)
     print_lines(plan_text(plan, limit).split("\n"))
     return 0
 
 
-def _write_csv(reader: Any) -> None:
+def _write_csv(reader: Any, limit: int | None) -> None:
     from pyarrow import csv
 
     sys.stdout.flush()
     with csv.CSVWriter(sys.stdout.buffer, reader.schema) as writer:
         for batch in reader:
-            writer.write_batch(batch)
+            writer.write_batch(batch if limit is None else batch.slice(0, limit))
+            if limit is not None and (limit := limit - batch.num_rows) <= 0:
+                return
 
 
 def _print_report(report: CleanupReport | RestoreReport, form: str, more: tuple[str, ...]) -> None:
@@ -134,6 +136,27 @@ def _print_report(report: CleanupReport | RestoreReport, form: str, more: tuple[
         sys.stdout.write(json.dumps(_jsonable(report)) + "\n")
     else:
         print_lines([*repr(report).split("\n"), *(("", *more) if more else ())])
+        _print_rows(report)
+
+
+def _print_rows(report: CleanupReport | RestoreReport) -> None:
+    """Print the rows that were left alone, the first of them."""
+    from storekit.cli.render import print_frame, print_lines
+    from storekit.frames.answers import answer_frame
+
+    for name, table in _tables(report).items():
+        if not table.num_rows:
+            continue
+        columns = [each for each in table.column_names if each != "region_id" or table["region_id"].null_count == 0]
+        print_lines(["", f"{name}:"])
+        print_frame(answer_frame(table.slice(0, _TABLE_ROWS)), columns)
+        if table.num_rows > _TABLE_ROWS:
+            print_lines([f"… and {table.num_rows - _TABLE_ROWS:,} more (--format json lists all)"])
+
+
+def _tables(report: CleanupReport | RestoreReport) -> dict[str, pa.Table]:
+    names = {"drift_table": "drift", "conflict_table": "conflict_rows", "orphan_table": "orphan_rows"}
+    return {said: getattr(report, name) for name, said in names.items() if hasattr(report, name)}
 
 
 def _jsonable(report: CleanupReport | RestoreReport) -> dict[str, Any]:
@@ -152,4 +175,13 @@ def _jsonable(report: CleanupReport | RestoreReport) -> dict[str, Any]:
             said[each.name] = value.isoformat(timespec="microseconds")
         else:
             said[each.name] = dict(value) if hasattr(value, "items") else value
+    for name, table in _tables(report).items():
+        said[name] = [_jsonable_row(row) for row in table.to_pylist()]
     return said
+
+
+def _jsonable_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: cell.isoformat(timespec="microseconds") if hasattr(cell, "isoformat") else cell
+        for name, cell in row.items()
+    }

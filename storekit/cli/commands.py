@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from storekit.cli.reading import options_in_force, snapshot_of
+from storekit.cli.reading import database_of, options_in_force, snapshot_of
 from storekit.errors import QueryError
 
 if TYPE_CHECKING:
@@ -64,10 +64,6 @@ def cleanup_task_store(options: argparse.Namespace) -> int:
             "a deletion lists no rows, so there is nothing for CSV", hint="add --dry-run, or leave --format"
         )
     config = options_in_force(options)
-    if options.url is None and options.config is not None:
-        from storekit.config import metadata_database_url
-
-        options.url = metadata_database_url(options.config)
     if config.custom_backend is not None:
         _say_skipped(config.custom_backend, options.format)
     elif options.dry_run:
@@ -82,7 +78,7 @@ def _delete(options: argparse.Namespace, config: StateStoreConfig) -> None:
     from storekit.cli.render import print_lines
     from storekit.store import connect
 
-    with connect(options.url, writable=True, layout=options.layout, config=config) as store:
+    with connect(database_of(options), writable=True, layout=options.layout, config=config) as store:
         deleted = store.backend.cleanup(now=options.now)
     if options.format == "json":
         _write_json({"deleted": deleted})

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from storekit.frames.outcomes import Progress
     from storekit.frames.snapshot import Snapshot
 
-__all__ = ["is_saved_snapshot", "options_in_force", "progress_bar", "snapshot_of"]
+__all__ = ["database_of", "is_saved_snapshot", "options_in_force", "progress_bar", "snapshot_of"]
 
 
 def is_saved_snapshot(url: str | None) -> bool:
@@ -33,6 +33,17 @@ def options_in_force(options: argparse.Namespace) -> StateStoreConfig:
     return StateStoreConfig.load(named)
 
 
+def database_of(options: argparse.Namespace) -> str | None:
+    """Return what to connect to: what was typed, or what the named airflow.cfg names; None: Airflow's own."""
+    from storekit.config import metadata_database_url
+
+    named = getattr(options, "config", None)
+    if options.url is None and named is not None:
+        return metadata_database_url(named)
+    url: str | None = options.url
+    return url
+
+
 @contextmanager
 def snapshot_of(options: argparse.Namespace, config: StateStoreConfig | None = None) -> Iterator[Snapshot]:
     """Take a snapshot of a database, or open a saved one; it is closed at the end."""
@@ -43,7 +54,7 @@ def snapshot_of(options: argparse.Namespace, config: StateStoreConfig | None = N
         taken = open_snapshot(options.url)
     else:
         with (
-            connect(options.url, layout=options.layout, config=config or options_in_force(options)) as store,
+            connect(database_of(options), layout=options.layout, config=config or options_in_force(options)) as store,
             progress_bar() as progress,
         ):
             taken = store.snapshot(progress=progress)

@@ -32,10 +32,17 @@ _HEADINGS = {
 }
 
 
+class _Pipe(Console):
+    """A console that lets `storekit.cli.main` say what a closed pipe means; rich would exit with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise
+
+
 def console() -> Console:
     """Return a console on stdout, without markup: text in brackets is text."""
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    return Console(width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    return _Pipe(width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
 
 
 def print_lines(lines: Iterable[str]) -> None:

@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from storekit.errors import CleanupStoppedError, StorekitError
+from storekit.errors import CleanupStoppedError, ReadOnlyError, StorekitError
 from storekit.metastore import deletions
-from storekit.metastore.engines import Database
+from storekit.metastore.engines import READ_ONLY, Database
 from storekit.metastore.transactions import ChangedMeanwhileError, Within, in_transaction
 
 __all__ = ["Batch", "Sink", "SinkPart", "count_expired", "delete_expired", "delete_expired_rows"]
@@ -28,6 +27,9 @@ T = TypeVar("T")
 
 CHUNK_ROWS = 1_000
 """Rows with their values in memory at once, where they are archived."""
+
+CHUNK_BYTES = 16_000_000
+"""Size of those values in bytes, unless one alone is larger."""
 
 
 class SinkPart(Protocol):
@@ -109,6 +111,7 @@ def delete_expired(
     """
     if batch_size < 0:
         raise ValueError(f"batch_size must be 0 (one statement) or more, got {batch_size}")
+    refuse_reading(database)
     step = _Step(database, now, batch_size, sink, within)
     return step.batches()
 
@@ -138,42 +141,69 @@ def delete_expired_rows(database: Database, *, now: datetime, batch_size: int) -
     return deleted
 
 
-def timed(database: Database, work: Callable[[Connection], T], within: Within) -> tuple[T, timedelta]:
+def timed(database: Database, work: Callable[[Connection], T], within: Within, parts: Parts) -> tuple[T, timedelta]:
     """Run ``work`` as `in_transaction` does, and tell how long it took."""
     started = time.perf_counter()
-    done = in_transaction(database, work, within=within)
+    done = in_transaction(database, work, within=within, undone=parts.discard)
     return done, timedelta(seconds=time.perf_counter() - started)
 
 
-@contextmanager
-def part_of(sink: Sink) -> Iterator[SinkPart]:
-    """Open a part for one attempt at a batch; if the attempt fails before its commit, the part is discarded.
+class Parts:
+    """The parts of a sink, one for each attempt at a batch.
 
-    A COMMIT that fails comes later, and leaves the part: the rows may be gone by then.
+    A part whose attempt was rolled back is discarded, after a COMMIT that failed too. Where the answer to a COMMIT was
+    lost it stays: its rows may be gone.
     """
-    part = sink.begin()
-    try:
-        yield part
-        part.seal()
-    except BaseException:
-        with suppress(Exception):
-            part.discard()
-        raise
+
+    def __init__(self, sink: Sink | None) -> None:
+        self.sink = sink
+        self._sealed: SinkPart | None = None
+
+    @contextmanager
+    def next(self) -> Iterator[SinkPart | None]:
+        """Open a part for one attempt; it is sealed at the end. None where there is no sink."""
+        self._sealed = None
+        if self.sink is None:
+            yield None
+            return
+        part = self.sink.begin()
+        try:
+            yield part
+            part.seal()
+        except BaseException:
+            with suppress(Exception):
+                part.discard()
+            raise
+        self._sealed = part
+
+    def discard(self) -> None:
+        """Discard the part of the last attempt, if it was sealed."""
+        if self._sealed is not None:
+            self._sealed.discard()
+            self._sealed = None
+
+
+def refuse_reading(database: Database) -> None:
+    """Raise ReadOnlyError where the database was opened for reading: with nothing to delete it would not itself."""
+    if database.access == READ_ONLY:
+        raise ReadOnlyError(
+            f"{database.description} is open for reading only", hint="open it with writable=True, or as another user"
+        )
 
 
 class _Step:
     def __init__(self, database: Database, now: datetime, batch_size: int, sink: Sink | None, within: Within) -> None:
-        self.database, self.now, self.batch_size, self.sink, self.within = database, now, batch_size, sink, within
+        self.database, self.now, self.batch_size, self.within = database, now, batch_size, within
+        self.parts = Parts(sink)
         self.layout, self.dialect = database.layout, database.engine.dialect
         self.after: int | None = None
         self.told_by_the_deed = False
 
     def batches(self) -> Iterator[Batch]:
-        sink = self.sink
-        work = self._delete if sink is None else partial(self._archive_and_delete, sink)
+        work = self._delete if self.parts.sink is None else self._archive_and_delete
         while True:
             # `after` moves only once the batch is committed, so that a repeated attempt starts where the first did.
-            (deleted, size, self.after), elapsed = timed(self.database, work, self.within)
+            (deleted, size, self.after), elapsed = timed(self.database, work, self.within, self.parts)
             yield Batch(deleted, size, elapsed)
             if self.after is None:
                 return
@@ -219,23 +249,34 @@ class _Step:
         deletion = deletions.delete_expired(self.layout, self.dialect, self.now, after=self.after, up_to=up_to)
         _same(connection.execute(deletion).rowcount, rows)
 
-    def _archive_and_delete(self, sink: Sink, connection: Connection) -> tuple[int, int, int | None]:
+    def _archive_and_delete(self, connection: Connection) -> tuple[int, int, int | None]:
         after, deleted, size = self.after, 0, 0
-        with part_of(sink) as part:
-            while not self.batch_size or deleted < self.batch_size:
+        with self.parts.next() as part:
+            while part is not None and (not self.batch_size or deleted < self.batch_size):
                 limit = min(CHUNK_ROWS, self.batch_size - deleted) if self.batch_size else CHUNK_ROWS
-                query = deletions.expired_rows(self.layout, self.dialect, self.now, after=after, limit=limit)
-                result = connection.execute(query)
-                *names, _ = result.keys()
-                rows = result.all()
-                if not rows:
+                query = deletions.lock_expired(self.layout, self.dialect, self.now, after=after, limit=limit)
+                # Their sizes first: a thousand values may be sixteen gigabytes.
+                chunk = _in_memory([(int(row[0]), int(row[1])) for row in connection.execute(query)])
+                if not chunk:
                     return deleted, size, None
-                part.write(names, [row[:-1] for row in rows])
-                up_to = rows[-1][-1]
-                deletion = deletions.delete_expired(self.layout, self.dialect, self.now, after=after, up_to=up_to)
-                _same(connection.execute(deletion).rowcount, len(rows))
-                after, deleted, size = up_to, deleted + len(rows), size + sum(row.value_bytes for row in rows)
+                up_to = chunk[-1][0]
+                bounds = (self.layout, self.dialect, self.now)
+                result = connection.execute(deletions.expired_rows(*bounds, after=after, up_to=up_to))
+                part.write(list(result.keys()), [tuple(row) for row in result])
+                deletion = deletions.delete_expired(*bounds, after=after, up_to=up_to)
+                _same(connection.execute(deletion).rowcount, len(chunk))
+                after, deleted, size = up_to, deleted + len(chunk), size + sum(octets for _, octets in chunk)
         return deleted, size, after
+
+
+def _in_memory(rows: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return as many of these (id, bytes) as may be in memory with their values, one at least."""
+    total = 0
+    for place, (_, octets) in enumerate(rows):
+        total += octets
+        if total > CHUNK_BYTES and place:
+            return rows[:place]
+    return rows
 
 
 def _same(deleted: int, locked: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     and_,
+    case,
     cast,
     column,
     delete,
@@ -39,7 +40,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
 from storekit.metastore.layouts import Layout
-from storekit.metastore.scans import octets, scan_tasks
+from storekit.metastore.scans import known_instant, octets, scan_tasks
 from storekit.metastore.statements import FIRST_INSTANT
 from storekit.metastore.types import is_mysql
 
@@ -51,7 +52,9 @@ __all__ = [
     "delete_locked",
     "expired",
     "expired_rows",
+    "folded",
     "keyset_bound",
+    "lock_expired",
     "measure_batch",
     "measure_expired",
     "rows_of_keys",
@@ -206,23 +209,40 @@ def _counted(layout: Layout, dialect: Dialect) -> Select[int, int]:
     return select(func.count(columns.id), func.coalesce(func.sum(octets(dialect, columns.value)), 0))
 
 
-def expired_rows(layout: Layout, dialect: Dialect, now: datetime, *, after: int | None, limit: int) -> Select[Any]:
-    """Select the next expired rows whole, in wire form with their id behind, by id; and lock them."""
-    ids = layout.task_store.c.id
-    statement = scan_tasks(layout, dialect, values=True).add_columns(ids)
+def lock_expired(layout: Layout, dialect: Dialect, now: datetime, *, after: int | None, limit: int) -> Select[int, int]:
+    """Select id and bytes of the next expired rows, by id, and lock them."""
+    columns = layout.task_store.c
+    statement = select(columns.id, octets(dialect, columns.value))
     walking = after is not None
     statement = statement.where(expired(layout, dialect, now, by_id=walking), *_between(layout, after, None))
-    return statement.order_by(ids).limit(limit).with_for_update()
+    return statement.order_by(columns.id).limit(limit).with_for_update()
+
+
+def expired_rows(layout: Layout, dialect: Dialect, now: datetime, *, after: int | None, up_to: int) -> Select[Any]:
+    """Select the expired rows with ``after < id <= up_to`` whole, in wire form."""
+    statement = scan_tasks(layout, dialect, values=True)
+    return statement.where(expired(layout, dialect, now, by_id=True), *_between(layout, after, up_to))
 
 
 # --- by natural key --------------------------------------------------------------------------------------------
 
 
 def rows_of_keys(
-    layout: Layout, dialect: Dialect, keys: Sequence[TaskKey], *, with_values: bool = False, lock: bool = False
+    layout: Layout,
+    dialect: Dialect,
+    keys: Sequence[TaskKey],
+    *,
+    now: datetime | None = None,
+    with_values: bool = False,
+    lock: bool = False,
 ) -> Select[Any]:
-    """Select the rows with these natural keys, as they are now, for `storekit.metastore.rows.read_rows`."""
-    statement = _of_keys(select(*_row(layout, dialect, with_values=with_values)), layout, dialect, keys)
+    """Select the rows with these natural keys, perhaps some more, as they are now, for `storekit.metastore.rows`.
+
+    With ``now``, each row says whether cleanup would take it.
+    """
+    has_expired = case((expired(layout, dialect, now, by_id=True), 1), else_=0) if now is not None else literal(0)
+    cells = [*_row(layout, dialect, with_values=with_values), has_expired.label("has_expired")]
+    statement = _of_keys(select(*cells), layout, dialect, keys)
     return statement.with_for_update(of=layout.task_store) if lock else statement
 
 
@@ -250,12 +270,26 @@ def _row(layout: Layout, dialect: Dialect, *, with_values: bool) -> list[ColumnE
         (columns.value if with_values else absent).label("value"),
         octets(dialect, columns.value).label("value_bytes"),
         columns.updated_at,
-        columns.expires_at,
+        type_coerce(known_instant(dialect, columns.expires_at), columns.expires_at.type).label("expires_at"),
     ]
 
 
+def folded(layout: Layout, dialect: Dialect) -> Callable[[TaskKey], TaskKey]:
+    """Return what makes one of two keys that the database takes for one: on Airflow's MySQL, trailing spaces."""
+    if not (is_mysql(dialect) and layout.is_airflow):
+        return lambda key: key
+    return lambda key: TaskKey(
+        key.dag_id.rstrip(" "),
+        key.run_id.rstrip(" "),
+        key.task_id.rstrip(" "),
+        key.map_index,
+        key.region_id,
+        key.key.rstrip(" "),
+    )
+
+
 def _of_keys(statement: Select[Any], layout: Layout, dialect: Dialect, keys: Sequence[TaskKey]) -> Select[Any]:
-    """Narrow to these keys, by a statement that is compiled once for any number of them.
+    """Narrow to these keys, or a few more, by a statement that is compiled once for any number of them.
 
     The keys are one parameter, a JSON array joined as a table: given a list of tuples SQLite and PostgreSQL pass by the
     index. MySQL does not, and its JSON_TABLE would need each column's collation.
@@ -277,8 +311,23 @@ def _of_keys(statement: Select[Any], layout: Layout, dialect: Dialect, keys: Seq
         kinds: dict[str, TypeEngine[Any]] = {"map_index": Integer(), "region_id": Uuid()}
         cells += [cast(parsed.c.value[place].astext, kinds.get(name, Text())) for place, name in enumerate(names)]
     else:
-        parsed = func.json_each(listed).table_valued("value", name="wanted")
-        cells += [func.json_extract(parsed.c.value, f"$[{place}]") for place in range(len(names))]
+        return _by_instance(statement, layout, listed)
     condition = and_(*(columns[name] == cell for name, cell in zip(names, cells, strict=True)))
-    # An outer join keeps SQLite from walking the table and looking each row up in the list; PostgreSQL could not lock.
-    return statement.select_from(parsed.join(layout.task_store, condition, isouter=dialect.name == "sqlite"))
+    return statement.select_from(parsed.join(layout.task_store, condition))
+
+
+def _by_instance(statement: Select[Any], layout: Layout, listed: str) -> Select[Any]:
+    """Narrow to the keys in the list, and perhaps some more of the same task instances; for SQLite.
+
+    The index knows task instances, not keys. Joined key by key, the rows of an instance with many keys would be walked
+    once for each of them.
+    """
+    columns = layout.task_store.c
+    wanted = func.json_each(listed).table_valued("value", name="wanted")
+    names = ["dag_id", "run_id", "task_id", "map_index"]
+    cells = [func.json_extract(wanted.c.value, f"$[{place}]").label(name) for place, name in enumerate(names)]
+    instances = select(*cells).distinct().subquery("instances")
+    keys = select(func.json_extract(wanted.c.value, "$[4]"))
+    same = [columns[name] == instances.c[name] for name in names]
+    # An outer join keeps SQLite from walking the table and looking each row up in the list.
+    return statement.select_from(instances.outerjoin(layout.task_store, and_(*same, columns.key.in_(keys))))

@@ -122,6 +122,12 @@ def _by_sqlites_words(lowered: str, where: str, said: str) -> StorekitError | No
         return ConnectError(
             f"{where} is damaged ({said})", hint="was it copied while being written? try `.recover` in sqlite3"
         )
+    if "could not decode" in lowered:
+        # Its words quote the value, which may be a secret.
+        return ConnectError(
+            f"{where} holds a text that is not UTF-8",
+            hint="correct it, or delete it: a cleanup without an archive does not read it",
+        )
     if "unable to open database file" in lowered:
         return ConnectError(
             f"{where} cannot be opened ({said})", hint="does the file exist? create_tables() makes an embedded store"

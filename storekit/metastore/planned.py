@@ -17,7 +17,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from storekit.metastore import deletions
-from storekit.metastore.cleanup import Sink, SinkPart, part_of, timed
+from storekit.metastore.cleanup import CHUNK_BYTES, Parts, Sink, SinkPart, refuse_reading, timed
 from storekit.metastore.deletions import TaskKey
 from storekit.metastore.engines import Database
 from storekit.metastore.rows import StoredTask, read_rows
@@ -106,7 +106,8 @@ def delete_planned(
     """
     if batch_size < 0:
         raise ValueError(f"batch_size must be 0 (one transaction) or more, got {batch_size}")
-    rows = read_plan()
+    refuse_reading(database)
+    rows, parts = read_plan(), Parts(sink)
     while True:
         # A batch that fails is read again: from the list, or where it is everything, from the start of the plan.
         batch = list(islice(rows, batch_size)) if batch_size else None
@@ -115,12 +116,10 @@ def delete_planned(
         again: ReadPlan = read_plan if batch is None else batch.__iter__
 
         def work(connection: Connection, again: ReadPlan = again) -> PlannedBatch:
-            if sink is None:
-                return _delete(connection, database, again(), now, None)
-            with part_of(sink) as part:
+            with parts.next() as part:
                 return _delete(connection, database, again(), now, part)
 
-        done, elapsed = timed(database, work, within)
+        done, elapsed = timed(database, work, within, parts)
         yield replace(done, elapsed=elapsed)
         if batch is None:
             return
@@ -137,15 +136,17 @@ def _delete(
 ) -> PlannedBatch:
     done = PlannedBatch()
     for planned in _chunks(rows):
-        judged, ids = _judge(connection, database, planned, now, lock=True)
+        judged, doomed = _judge(connection, database, planned, now, lock=True)
         done.deleted += judged.deleted
         done.deleted_bytes += judged.deleted_bytes
         done.drifted += judged.drifted
-        if not ids:
+        if not doomed:
             continue
+        ids = [row.id for row in doomed]
         if part is not None:
-            result = connection.execute(deletions.wire_rows(database.layout, connection.dialect, ids))
-            part.write(list(result.keys()), [tuple(row) for row in result])
+            for group in _in_memory(doomed):
+                result = connection.execute(deletions.wire_rows(database.layout, connection.dialect, group))
+                part.write(list(result.keys()), [tuple(row) for row in result])
         deletion = deletions.delete_locked(database.layout, connection.dialect, now, ids)
         gone = connection.execute(deletion).rowcount
         if gone != len(ids):
@@ -160,20 +161,23 @@ def _judge(
     now: datetime,
     *,
     lock: bool = False,
-) -> tuple[PlannedBatch, list[int]]:
-    """Return what is to be done with a chunk, and the ids of the rows to delete."""
-    query = deletions.rows_of_keys(database.layout, connection.dialect, [row.key for row in planned], lock=lock)
-    present = {row.key: row for row in read_rows(connection, query)}
+) -> tuple[PlannedBatch, list[StoredTask]]:
+    """Return what is to be done with a chunk, and the rows to delete."""
+    query = deletions.rows_of_keys(
+        database.layout, connection.dialect, [row.key for row in planned], now=now, lock=lock
+    )
+    fold = deletions.folded(database.layout, connection.dialect)
+    present = {fold(row.key): row for row in read_rows(connection, query)}
     judged, doomed = PlannedBatch(), []
     for row in planned:
-        found = present.get(row.key)
+        found = present.get(fold(row.key))
         kind = _drift(row, found, now)
         if kind is not None:
             judged.drifted.append(Drift(kind, row, found))
         elif found is not None:
             judged.deleted += 1
             judged.deleted_bytes += found.value_bytes
-            doomed.append(found.id)
+            doomed.append(found)
     return judged, doomed
 
 
@@ -182,7 +186,23 @@ def _drift(row: PlannedRow, found: StoredTask | None, now: datetime) -> DriftKin
         return DriftKind.GONE
     if (found.updated_at, found.expires_at) != (row.updated_at, row.expires_at):
         return DriftKind.REFRESHED
-    return DriftKind.NOT_YET if row.expires_at >= now else None
+    if row.expires_at >= now:
+        return DriftKind.NOT_YET
+    # As it was read, and yet not what the predicate takes: a text of another spelling on SQLite.
+    return None if found.has_expired else DriftKind.REFRESHED
+
+
+def _in_memory(rows: list[StoredTask]) -> Iterator[list[int]]:
+    """Iterate the rows' ids, together as many as may be in memory with their values."""
+    group: list[int] = []
+    total = 0
+    for row in rows:
+        if group and total + row.value_bytes > CHUNK_BYTES:
+            yield group
+            group, total = [], 0
+        group.append(row.id)
+        total += row.value_bytes
+    yield group
 
 
 def _chunks(rows: Iterator[PlannedRow]) -> Iterator[list[PlannedRow]]:

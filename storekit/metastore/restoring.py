@@ -104,12 +104,14 @@ def _restore(connection: Connection, database: Database, rows: Sequence[Archived
     inserted = connection.execute(
         _insert_missing(layout, dialect), given, execution_options={"preserve_rowcount": True}
     ).rowcount
-    if inserted == len(missing):
+    if inserted == len(missing) and not is_mysql(dialect):  # MySQL counts what it did not insert, too
         return outcomes
     # Some keys were written since they were looked for. Look again, in the same transaction: what now is another row
     # was not inserted by us.
     return [
-        each if each.outcome is not Outcome.RESTORED or seen.outcome is Outcome.PRESENT else seen
+        each
+        if each.outcome is not Outcome.RESTORED or seen.outcome is Outcome.PRESENT
+        else Restored(each.row, Outcome.CONFLICT, seen.present)
         for each, seen in zip(outcomes, _judge(connection, database, rows)[0], strict=True)
     ]
 
@@ -121,13 +123,19 @@ def _judge(
     layout = database.layout
     keys = [row.key for row in rows]
     query = deletions.rows_of_keys(layout, connection.dialect, keys, with_values=True)
-    present = {row.key: row for row in read_rows(connection, query)}
+    fold = deletions.folded(layout, connection.dialect)
+    present = {fold(row.key): row for row in read_rows(connection, query)}
     runs = {(dag, run): id_ for id_, dag, run in connection.execute(_runs_of(layout, keys))}
     outcomes = []
     for row in rows:
-        found = present.get(row.key)
+        found = present.get(fold(row.key))
         if found is not None:
-            as_it_was = (found.value, found.updated_at, found.expires_at) == (row.value, row.updated_at, row.expires_at)
+            as_it_was = (found.key, found.value, found.updated_at, found.expires_at) == (
+                row.key,
+                row.value,
+                row.updated_at,
+                row.expires_at,
+            )
             outcomes.append(Restored(row, Outcome.PRESENT if as_it_was else Outcome.CONFLICT, found))
         else:
             there = (row.key.dag_id, row.key.run_id) in runs

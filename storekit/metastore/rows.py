@@ -31,6 +31,8 @@ class StoredTask:
         Its size in bytes.
     updated_at, expires_at
         Aware, in UTC; ``expires_at`` is None where there is none.
+    has_expired
+        Whether cleanup would take it, where that was asked.
     """
 
     id: int
@@ -39,6 +41,7 @@ class StoredTask:
     value_bytes: int
     updated_at: datetime
     expires_at: datetime | None
+    has_expired: bool
 
 
 def read_rows(connection: Connection, query: Select[Any]) -> list[StoredTask]:
@@ -66,4 +69,5 @@ def _stored(row: Any) -> StoredTask:
         value_bytes=row.value_bytes,
         updated_at=row.updated_at,
         expires_at=row.expires_at,
+        has_expired=bool(row.has_expired),
     )

@@ -51,6 +51,8 @@ __all__ = [
     "Where",
     "compile_for_driver",
     "count_rows",
+    "known_instant",
+    "octets",
     "scan_assets",
     "scan_rows",
     "scan_tasks",
@@ -81,6 +83,17 @@ def _text_or_empty(dialect: Dialect, column: ColumnElement[Any]) -> ColumnElemen
     return func.coalesce(cast(column, Text), literal_column("''", Text)) if dialect.name == "sqlite" else column
 
 
+def known_instant(dialect: Dialect, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return an instant, or NULL for what only PostgreSQL takes for one: infinities, and years that nothing else knows.
+
+    Those are no expiry; `deletions.expired` agrees.
+    """
+    if dialect.name != "postgresql":
+        return column
+    known = and_(column >= literal_column(FIRST_INSTANT), column <= literal_column(LAST_INSTANT))
+    return case((known, column), else_=null())
+
+
 def _instant(dialect: Dialect, column: ColumnElement[Any]) -> ColumnElement[Any]:
     if is_mysql(dialect):
         # Microseconds since 1970, free of the session's time zone: connectorx opens sessions of its own.
@@ -89,9 +102,7 @@ def _instant(dialect: Dialect, column: ColumnElement[Any]) -> ColumnElement[Any]
             return cast(func.nullif(func.unix_timestamp(column), literal_column("0")) * 1_000_000, BigInteger)
         return func.timestampdiff(literal_column("MICROSECOND"), literal_column("'1970-01-01 00:00:00'"), column)
     if dialect.name == "postgresql":
-        # Infinities, and years that nothing but PostgreSQL knows, are no expiry; `deletions.expired` agrees.
-        known = and_(column >= literal_column(FIRST_INSTANT), column <= literal_column(LAST_INSTANT))
-        return case((known, column), else_=null())
+        return known_instant(dialect, column)
     nothing, blank = literal_column("''", Text), literal_column("' '", Text)
     # A text that is empty is not NULL: it must be seen for what it is.
     return case((column.is_(null()), nothing), (column == nothing, blank), else_=cast(column, Text))

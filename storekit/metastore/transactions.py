@@ -37,11 +37,17 @@ Within = Callable[[], AbstractContextManager[None]]
 """Entered around what can be undone: the statements of an attempt, and the pauses; left before a commit."""
 
 
-def in_transaction(database: Database, work: Callable[[Connection], T], *, within: Within = nullcontext) -> T:
+def in_transaction(
+    database: Database,
+    work: Callable[[Connection], T],
+    *,
+    within: Within = nullcontext,
+    undone: Callable[[], None] = lambda: None,
+) -> T:
     """Run ``work`` in a writing transaction of its own, again if what failed may pass; ``work`` starts anew each time.
 
     Where the answer to a COMMIT is lost with the connection, the transaction may have been done: ``work`` must bear to
-    be done twice.
+    be done twice. After any other failure ``undone`` is called: what ``work`` did is rolled back.
 
     Raises
     ------
@@ -53,6 +59,8 @@ def in_transaction(database: Database, work: Callable[[Connection], T], *, withi
             with writing(database) as connection, within():
                 return work(connection)
         except DBAPIError as error:
+            if not error.connection_invalidated:
+                undone()
             if pause is None or not may_pass(error):
                 with database.errors():
                     raise
