@@ -57,6 +57,10 @@ def in_danger(row: Row, danger: str, *, layout: str, now: datetime, before: date
         return deleted and row["is_reference"]
     if danger == "inactive-asset":
         return row["store"] == "asset" and not row["active"] and layout != "storekit"
+    if danger == "expires-before-retry":
+        soon = expires_at is not None and timedelta(0) <= expires_at - now < timedelta(days=1)
+        unfinished = row["task_state"] is not None and row["task_state"] not in FINISHED
+        return row["store"] == "task" and not row["never_expire"] and soon and unfinished
     assert danger == "db-clean"
     return None not in (before, started_at, row["run_is_kept"]) and started_at < before and not row["run_is_kept"]
 
@@ -74,6 +78,10 @@ def in_danger(row: Row, danger: str, *, layout: str, now: datetime, before: date
         task_row(key="never", never_expire=True, run_started_at=T - TICK, run_is_kept=False),
         task_row(key="last", run_started_at=T - TICK, run_is_kept=True),
         asset_row(key="asset", active=False),
+        task_row(key="at now", expires_at=T, task_state="up_for_retry"),
+        task_row(key="today", expires_at=T + timedelta(days=1) - TICK, task_state="running"),
+        task_row(key="tomorrow", expires_at=T + timedelta(days=1), task_state="running"),
+        task_row(key="done", expires_at=T, task_state="success"),
     ],
     now=T,
     before=T,
@@ -145,8 +153,14 @@ def test_no_rows_do_not_pass_for_no_danger() -> None:
 
 
 def test_texts_are_closed_and_say_what_happens() -> None:
-    assert [str(danger) for danger in Danger] == ["unfinished-task", "orphaned-object", "inactive-asset", "db-clean"]
-    assert len({danger.sentence for danger in Danger}) == 4
+    assert [str(danger) for danger in Danger] == [
+        "unfinished-task",
+        "orphaned-object",
+        "inactive-asset",
+        "db-clean",
+        "expires-before-retry",
+    ]
+    assert len({danger.sentence for danger in Danger}) == 5
 
 
 def test_notes_html_and_json_show_them() -> None:

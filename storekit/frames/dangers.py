@@ -39,6 +39,12 @@ class Danger(enum.StrEnum):
     """An asset's row in Airflow, and no Dag declares the asset."""
     DB_CLEAN = "db-clean"
     """A task's row, of whatever verdict, whose DagRun ``airflow db clean`` would delete."""
+    EXPIRES_BEFORE_RETRY = "expires-before-retry"
+    """Kept, but it expires within a day, and the task instance is not finished.
+
+    A day is the longest that Airflow waits between two tries (``[core] max_task_retry_delay``); how long this task
+    waits, the database does not say.
+    """
 
     @property
     def sentence(self) -> str:
@@ -51,6 +57,8 @@ _SENTENCES = {
     "external job a second time",
     Danger.ORPHANED_OBJECT: "the value is a reference; cleanup deletes the reference and leaves the object in storage",
     Danger.INACTIVE_ASSET: "no Dag declares the asset, so the scheduler, not cleanup, deletes its rows within a minute",
+    Danger.EXPIRES_BEFORE_RETRY: "the task is not finished and the row expires within a day, the longest that Airflow "
+    "waits between two tries; its next try may not find what it saved",
     Danger.DB_CLEAN: "airflow db clean deletes the DagRun, and these rows with it, NEVER_EXPIRE ones too",
 }
 

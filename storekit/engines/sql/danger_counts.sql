@@ -8,5 +8,7 @@ SELECT
     CAST(sum(CASE WHEN inactive_asset THEN 1 ELSE 0 END) AS BIGINT) AS inactive_asset_rows,
     CAST(sum(CASE WHEN inactive_asset THEN value_bytes ELSE 0 END) AS BIGINT) AS inactive_asset_bytes,
     CAST(sum(CASE WHEN db_clean THEN 1 ELSE 0 END) AS BIGINT) AS db_clean_rows,
-    CAST(sum(CASE WHEN db_clean THEN value_bytes ELSE 0 END) AS BIGINT) AS db_clean_bytes
+    CAST(sum(CASE WHEN db_clean THEN value_bytes ELSE 0 END) AS BIGINT) AS db_clean_bytes,
+    CAST(sum(CASE WHEN expires_before_retry THEN 1 ELSE 0 END) AS BIGINT) AS expires_before_retry_rows,
+    CAST(sum(CASE WHEN expires_before_retry THEN value_bytes ELSE 0 END) AS BIGINT) AS expires_before_retry_bytes
 FROM endangered

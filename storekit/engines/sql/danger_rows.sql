@@ -9,6 +9,7 @@ WHERE CASE $danger
     WHEN 'orphaned-object' THEN orphaned_object
     WHEN 'inactive-asset' THEN inactive_asset
     WHEN 'db-clean' THEN db_clean
+    WHEN 'expires-before-retry' THEN expires_before_retry
 END
 ORDER BY
     store DESC NULLS LAST, dag_id ASC NULLS LAST, run_id ASC NULLS LAST, task_id ASC NULLS LAST,
