@@ -99,7 +99,6 @@ def _airflow(url: str) -> Callable[[], int]:
     # The environment that `_measured` gives names the database and the batch size.
     from datetime import datetime
 
-    from airflow import settings
     from airflow.sdk.timezone import utc
     from airflow.state import metastore
     from airflow.utils.session import create_session
@@ -116,7 +115,6 @@ def _airflow(url: str) -> Callable[[], int]:
 
     metastore.timezone = Clock
     backend, before = metastore.MetastoreBackend(), count()
-    assert settings.engine is not None
 
     def delete() -> int:
         backend.cleanup()

@@ -197,7 +197,7 @@ class _Step:
         self.parts = Parts(sink)
         self.layout, self.dialect = database.layout, database.engine.dialect
         self.after: int | None = None
-        self.told_by_the_deed = False
+        self.exactly = False
 
     def batches(self) -> Iterator[Batch]:
         work = self._delete if self.parts.sink is None else self._archive_and_delete
@@ -210,20 +210,20 @@ class _Step:
 
     def _delete(self, connection: Connection) -> tuple[int, int, int | None]:
         """Return rows and bytes that went, and the id after which the next batch begins; None: this was the last."""
-        if self.told_by_the_deed or self.dialect.name in {"mysql", "mariadb"}:
+        if self.dialect.name != "sqlite" and (self.exactly or self.dialect.name != "postgresql"):
             return self._delete_and_tell(connection)
-        # Measured, then deleted: cheaper than having the DELETE tell. On SQLite nobody writes between the two. On
-        # PostgreSQL somebody may; where the counts differ, the batch is done again by a DELETE that tells.
-        self.told_by_the_deed = self.dialect.name == "postgresql"
+        # Measured roughly, then deleted: cheaper than having the DELETE tell. What the rough measure takes too much,
+        # or somebody wrote between, the counts tell; then this batch and all after it are measured exactly.
+        roughly, self.exactly = not self.exactly, True
         batch = deletions.measure_batch(
-            self.layout, self.dialect, self.now, after=self.after, batch_size=self.batch_size
+            self.layout, self.dialect, self.now, after=self.after, batch_size=self.batch_size, roughly=roughly
         )
         rows, size, last = connection.execute(batch).one()
         # What is left fits into this batch: then the index on expires_at serves the DELETE better than a range of ids.
         up_to = last if rows == self.batch_size else None
         if rows:
             self._delete_as_many(connection, rows, up_to)
-        self.told_by_the_deed = False
+        self.exactly = not roughly
         return int(rows), int(size), up_to
 
     def _delete_and_tell(self, connection: Connection) -> tuple[int, int, int | None]:
@@ -241,7 +241,6 @@ class _Step:
         else:
             rows, size = connection.execute(deletions.measure_expired(*bounds, after=self.after, up_to=up_to)).one()
             self._delete_as_many(connection, rows, up_to)
-        self.told_by_the_deed = False
         return int(rows), int(size), up_to
 
     def _delete_as_many(self, connection: Connection, rows: int, up_to: int | None) -> None:
