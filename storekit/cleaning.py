@@ -35,7 +35,7 @@ from storekit.frames.outcomes import DRIFT, CleanupReport, Progress
 from storekit.frames.plan import Plan
 from storekit.frames.wire import to_contract
 from storekit.interrupts import Interrupts
-from storekit.metastore.cleanup import Batch, count_expired, delete_expired
+from storekit.metastore.cleanup import Batch, count_expired, count_expired_rows, delete_expired
 from storekit.metastore.deletions import TaskKey
 from storekit.metastore.engines import Database
 from storekit.metastore.planned import Drift, PlannedBatch, PlannedRow, ReadPlan, check_planned, delete_planned
@@ -197,7 +197,7 @@ class _Cleanup:
 
     def run(self, archive: str | Path | None) -> CleanupReport:
         if self.progress is not None:
-            self.total = count_expired(self.database, self.report.now)[0] if self.plan is None else len(self.plan)
+            self.total = count_expired_rows(self.database, self.report.now) if self.plan is None else len(self.plan)
         started = time.perf_counter()
         stopped: str | None = None
         failure: StorekitError | None = None

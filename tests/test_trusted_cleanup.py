@@ -541,13 +541,11 @@ def test_many_large_values_are_archived_in_small_parts_of_a_batch(
     plain: Made, planned: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from storekit.metastore import cleanup
-    from storekit.metastore import planned as by_plan
 
     for number in range(12):
         plain.write(f"k{number:02}", -DAY, '"' + "x" * (1_000 if number % 3 else 9_000) + '"')
     before = plain.rows()
     monkeypatch.setattr(cleanup, "CHUNK_BYTES", 5_000)
-    monkeypatch.setattr(by_plan, "CHUNK_BYTES", 5_000)
     plan = plain.store.snapshot().plan() if planned else None
     archive = plain.archive()
     assert plain.store.cleanup(plan, archive=archive, batch_size=10, dry_run=False).batches == 2

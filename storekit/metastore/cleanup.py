@@ -8,7 +8,7 @@ locked, and are safe there before the batch commits.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ from storekit.metastore import deletions
 from storekit.metastore.engines import READ_ONLY, Database
 from storekit.metastore.transactions import ChangedMeanwhileError, Within, in_transaction
 
-__all__ = ["Batch", "Sink", "SinkPart", "count_expired", "delete_expired", "delete_expired_rows"]
+__all__ = ["Batch", "Sink", "SinkPart", "count_expired", "count_expired_rows", "delete_expired", "delete_expired_rows"]
 
 T = TypeVar("T")
 
@@ -67,6 +67,12 @@ class Batch:
     deleted: int
     deleted_bytes: int
     elapsed: timedelta
+
+
+def count_expired_rows(database: Database, now: datetime) -> int:
+    """Return how many rows have expired by ``now``, without a look at their values."""
+    counted = deletions.count_expired_rows(database.layout, database.engine.dialect, now)
+    return database.run(lambda connection: connection.scalar(counted) or 0)
 
 
 def count_expired(database: Database, now: datetime) -> tuple[int, int]:
@@ -255,7 +261,8 @@ class _Step:
                 limit = min(CHUNK_ROWS, self.batch_size - deleted) if self.batch_size else CHUNK_ROWS
                 query = deletions.lock_expired(self.layout, self.dialect, self.now, after=after, limit=limit)
                 # Their sizes first: a thousand values may be sixteen gigabytes.
-                chunk = _in_memory([(int(row[0]), int(row[1])) for row in connection.execute(query)])
+                sizes = [(int(row[0]), int(row[1])) for row in connection.execute(query)]
+                chunk = next(by_bytes(sizes), [])
                 if not chunk:
                     return deleted, size, None
                 up_to = chunk[-1][0]
@@ -268,14 +275,18 @@ class _Step:
         return deleted, size, after
 
 
-def _in_memory(rows: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return as many of these (id, bytes) as may be in memory with their values, one at least."""
+def by_bytes(rows: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
+    """Cut rows, each (id, bytes), into groups that may be in memory with their values; a row at least in each."""
+    group: list[tuple[int, int]] = []
     total = 0
-    for place, (_, octets) in enumerate(rows):
-        total += octets
-        if total > CHUNK_BYTES and place:
-            return rows[:place]
-    return rows
+    for row in rows:
+        if group and total + row[1] > CHUNK_BYTES:
+            yield group
+            group, total = [], 0
+        group.append(row)
+        total += row[1]
+    if group:
+        yield group
 
 
 def _same(deleted: int, locked: int) -> None:

@@ -47,6 +47,7 @@ from storekit.metastore.types import is_mysql
 __all__ = [
     "TaskKey",
     "count_expired",
+    "count_expired_rows",
     "delete_expired",
     "delete_expired_telling_sizes",
     "delete_locked",
@@ -92,6 +93,11 @@ def expired(layout: Layout, dialect: Dialect, now: datetime, *, by_id: bool = Fa
 def _lies_before(layout: Layout, now: datetime) -> ColumnElement[bool]:
     expires_at = layout.task_store.c.expires_at
     return expires_at < literal(now, expires_at.type)
+
+
+def _roughly_expired(layout: Layout, dialect: Dialect, now: datetime, *, by_id: bool) -> ColumnElement[bool]:
+    """Return the cheap half of `expired`: all that it takes, and perhaps more."""
+    return _by_id(dialect, _lies_before(layout, now)) if by_id else _lies_before(layout, now)
 
 
 def _by_id(dialect: Dialect, condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -143,9 +149,8 @@ def keyset_bound(layout: Layout, dialect: Dialect, now: datetime, *, after: int 
     """
     columns = layout.task_store.c
     # The first look may go by the index on expires_at: where little has expired in a large table, it is the last.
-    lies_before = _lies_before(layout, now)
-    lies_before = lies_before if after is None else _by_id(dialect, lies_before)
-    statement = select(columns.id).where(lies_before, *_between(layout, after, None))
+    roughly = _roughly_expired(layout, dialect, now, by_id=after is not None)
+    statement = select(columns.id).where(roughly, *_between(layout, after, None))
     return statement.order_by(columns.id).limit(1).offset(batch_size - 1)
 
 
@@ -182,12 +187,8 @@ def measure_batch(
     columns = layout.task_store.c
     batch = select(columns.id, octets(dialect, columns.value).label("octets"))
     walking = after is not None  # the first look may go by the index on expires_at: where little has expired, it is all
-    if roughly:
-        lies_before = _lies_before(layout, now)
-        batch = batch.where(_by_id(dialect, lies_before) if walking else lies_before)
-    else:
-        batch = batch.where(expired(layout, dialect, now, by_id=walking))
-    batch = batch.where(*_between(layout, after, None))
+    predicate = _roughly_expired if roughly else expired
+    batch = batch.where(predicate(layout, dialect, now, by_id=walking), *_between(layout, after, None))
     if batch_size:
         batch = batch.order_by(columns.id).limit(batch_size)
     rows = batch.subquery("batch").c
@@ -210,6 +211,11 @@ def measure_expired(
 def count_expired(layout: Layout, dialect: Dialect, now: datetime) -> Select[int, int]:
     """Select how many rows have expired, and their bytes."""
     return _counted(layout, dialect).where(expired(layout, dialect, now))
+
+
+def count_expired_rows(layout: Layout, dialect: Dialect, now: datetime) -> Select[int]:
+    """Select how many rows have expired. Not their bytes: those would cost a look at every value."""
+    return select(func.count(layout.task_store.c.id)).where(expired(layout, dialect, now))
 
 
 def _counted(layout: Layout, dialect: Dialect) -> Select[int, int]:

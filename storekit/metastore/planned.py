@@ -17,7 +17,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from storekit.metastore import deletions
-from storekit.metastore.cleanup import CHUNK_BYTES, Parts, Sink, SinkPart, refuse_reading, timed
+from storekit.metastore.cleanup import Parts, Sink, SinkPart, by_bytes, refuse_reading, timed
 from storekit.metastore.deletions import TaskKey
 from storekit.metastore.engines import Database
 from storekit.metastore.rows import StoredTask, read_rows
@@ -144,8 +144,9 @@ def _delete(
             continue
         ids = [row.id for row in doomed]
         if part is not None:
-            for group in _in_memory(doomed):
-                result = connection.execute(deletions.wire_rows(database.layout, connection.dialect, group))
+            for group in by_bytes((row.id, row.value_bytes) for row in doomed):
+                held = [row_id for row_id, _ in group]
+                result = connection.execute(deletions.wire_rows(database.layout, connection.dialect, held))
                 part.write(list(result.keys()), [tuple(row) for row in result])
         deletion = deletions.delete_locked(database.layout, connection.dialect, now, ids)
         gone = connection.execute(deletion).rowcount
@@ -190,19 +191,6 @@ def _drift(row: PlannedRow, found: StoredTask | None, now: datetime) -> DriftKin
         return DriftKind.NOT_YET
     # As it was read, and yet not what the predicate takes: a text of another spelling on SQLite.
     return None if found.has_expired else DriftKind.REFRESHED
-
-
-def _in_memory(rows: list[StoredTask]) -> Iterator[list[int]]:
-    """Iterate the rows' ids, together as many as may be in memory with their values."""
-    group: list[int] = []
-    total = 0
-    for row in rows:
-        if group and total + row.value_bytes > CHUNK_BYTES:
-            yield group
-            group, total = [], 0
-        group.append(row.id)
-        total += row.value_bytes
-    yield group
 
 
 def _chunks(rows: Iterator[PlannedRow]) -> Iterator[list[PlannedRow]]:

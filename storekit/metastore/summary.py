@@ -11,15 +11,15 @@ from contextlib import ExitStack, closing
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, select
 from sqlalchemy.engine import Dialect
 
 from storekit.errors import QueryError
-from storekit.metastore.deletions import expired
+from storekit.metastore.deletions import count_expired_rows, expired
 from storekit.metastore.engines import Database
 from storekit.metastore.layouts import Layout
 
-__all__ = ["ExpiredKey", "ExpiredRows", "count_expired_keys", "expired_keys"]
+__all__ = ["ExpiredKey", "ExpiredRows", "expired_keys"]
 
 _CHUNK_ROWS = 1_000
 
@@ -32,11 +32,6 @@ class ExpiredKey(NamedTuple):
     task_id: str
     map_index: int
     key: str
-
-
-def count_expired_keys(layout: Layout, dialect: Dialect, now: datetime) -> Select[int]:
-    """Select how many rows have expired. Not their bytes: those would cost a look at every value."""
-    return select(func.count(layout.task_store.c.id)).where(expired(layout, dialect, now))
 
 
 def expired_keys(layout: Layout, dialect: Dialect, now: datetime) -> Select[Any]:
@@ -79,7 +74,7 @@ class ExpiredRows:
                 self._connection = _reading(database, stack)
                 layout, dialect = database.layout_on(self._connection), self._connection.dialect
                 self._rows = expired_keys(layout, dialect, now)
-                self._count = self._connection.scalar(count_expired_keys(layout, dialect, now)) or 0
+                self._count = self._connection.scalar(count_expired_rows(layout, dialect, now)) or 0
         except BaseException:
             stack.close()
             raise
