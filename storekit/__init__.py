@@ -7,6 +7,7 @@
     store.snapshot().preview()           # what cleanup would delete, and why
     plan = store.snapshot().plan()       # exactly those rows, to be reviewed and saved
     store.cleanup(plan)                  # a dry run; dry_run=False on a writable store deletes
+    store.snapshot().simulate(sk.Policy(default_retention_days=14))  # what if
 
 Everything public is here; what is heavy is imported at its first use.
 """
@@ -24,15 +25,27 @@ if TYPE_CHECKING:
     from storekit.clock import Clock, ManualClock, SystemClock
     from storekit.config import StateStoreConfig, UnknownOptionWarning
     from storekit.errors import StorekitError
+    from storekit.frames.advice import Advice
     from storekit.frames.archived import Archive, open_archive
     from storekit.frames.dangers import Danger
     from storekit.frames.outcomes import CleanupReport, RestoreReport
     from storekit.frames.plan import Plan, open_plan
     from storekit.frames.preview import Preview
     from storekit.frames.scan import TableScan
+    from storekit.frames.simulation import Simulation
     from storekit.frames.snapshot import Snapshot, open_snapshot
     from storekit.metastore import MetastoreStateBackend
-    from storekit.retention import Fate, Reason, Verdict, judge
+    from storekit.retention import (
+        AS_WRITTEN,
+        Fate,
+        Policy,
+        Reason,
+        Rule,
+        Verdict,
+        judge,
+        load_policies,
+        policy_schema,
+    )
     from storekit.state import (
         NEVER_EXPIRE,
         AssetScope,
@@ -46,7 +59,9 @@ if TYPE_CHECKING:
     from storekit.store import Store, connect, restore
 
 __all__ = [
+    "AS_WRITTEN",
     "NEVER_EXPIRE",
+    "Advice",
     "Archive",
     "AssetScope",
     "AssetStoreAccessor",
@@ -59,9 +74,12 @@ __all__ = [
     "ManualClock",
     "MetastoreStateBackend",
     "Plan",
+    "Policy",
     "Preview",
     "Reason",
     "RestoreReport",
+    "Rule",
+    "Simulation",
     "Snapshot",
     "StateStoreConfig",
     "Store",
@@ -79,9 +97,11 @@ __all__ = [
     "connect",
     "errors",
     "judge",
+    "load_policies",
     "open_archive",
     "open_plan",
     "open_snapshot",
+    "policy_schema",
     "restore",
 ]
 
@@ -90,15 +110,27 @@ _HOMES = {
     "storekit.clock": ("Clock", "ManualClock", "SystemClock"),
     "storekit.config": ("StateStoreConfig", "UnknownOptionWarning"),
     "storekit.errors": ("StorekitError",),
+    "storekit.frames.advice": ("Advice",),
     "storekit.frames.archived": ("Archive", "open_archive"),
     "storekit.frames.dangers": ("Danger",),
     "storekit.frames.outcomes": ("CleanupReport", "RestoreReport"),
     "storekit.frames.plan": ("Plan", "open_plan"),
     "storekit.frames.preview": ("Preview",),
     "storekit.frames.scan": ("TableScan",),
+    "storekit.frames.simulation": ("Simulation",),
     "storekit.frames.snapshot": ("Snapshot", "open_snapshot"),
     "storekit.metastore": ("MetastoreStateBackend",),
-    "storekit.retention": ("Fate", "Reason", "Verdict", "judge"),
+    "storekit.retention": (
+        "AS_WRITTEN",
+        "Fate",
+        "Policy",
+        "Reason",
+        "Rule",
+        "Verdict",
+        "judge",
+        "load_policies",
+        "policy_schema",
+    ),
     "storekit.state": (
         "NEVER_EXPIRE",
         "AssetScope",

@@ -5,6 +5,7 @@ A message names the value that was wrong; ``hint`` says what to do next. Both ar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "MissingDriverError",
     "OrphanedObjectError",
     "PlanError",
+    "PolicyError",
     "QueryError",
     "ReadOnlyError",
     "SnapshotError",
@@ -138,6 +140,20 @@ class SnapshotError(StorekitError):
 
 class PlanError(StorekitError):
     """A plan cannot be made, saved, opened or carried out: what it names is not what was shown, or is elsewhere."""
+
+
+class PolicyError(StorekitError, ValueError):
+    """A retention policy, or a file of them, cannot be used.
+
+    Attributes
+    ----------
+    problems : tuple of (str, str)
+        All that is wrong: each with its place, such as ``policies[1].rules[0].retention``, and what to write there.
+    """
+
+    def __init__(self, message: str, *, problems: Sequence[tuple[str, str]] = (), hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems)
 
 
 class ArchiveError(StorekitError):

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from storekit.retention import load_policies
+
 from storekit.frames.contract import ASSETS, TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-KNOWN_LANGUAGES = {"python", "console", "bash", "ini", "text"}
+KNOWN_LANGUAGES = {"python", "console", "bash", "ini", "text", "toml"}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -47,7 +49,15 @@ def test_python_blocks_run(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
         exec(compile(text, f"{name_of(page)}, python block {number}", "exec"), namespace)  # noqa: S102
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "toml")], ids=name_of)
+def test_toml_blocks_are_policies(page: Path, tmp_path: Path) -> None:
+    for text in blocks(page, "toml"):
+        (tmp_path / "policy.toml").write_text(text, encoding="utf-8")
+        assert load_policies(tmp_path / "policy.toml")
+
+
 TAKEN = re.compile(r"snapshot of [^)]*\)")  # the one thing in the outputs that is another at every run
+LATER = "The instant lies after the snapshot"  # a note that is there until the clock passes the pages' --now
 
 
 def run(command: str, folder: Path) -> str:
@@ -62,7 +72,7 @@ def run(command: str, folder: Path) -> str:
         check=False,
     )
     lines = TAKEN.sub("snapshot of this moment)", done.stdout + done.stderr).splitlines()
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    return "".join(f"{line.rstrip()}\n" for line in lines if LATER not in line)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "console")], ids=name_of)

@@ -40,6 +40,9 @@ OUTSIDE = {"testing"}
 ALLOWED_ON_ONE_FLOOR = {
     # The options name backends, so they resolve to the contract's classes.
     ("config", "state"),
+    # A policy speaks of NEVER_EXPIRE, and of the options in force.
+    ("retention", "state"),
+    ("retention", "config"),
     # A frame runs the named SQL texts, and an engine knows nothing of frames.
     ("frames", "engines"),
 }

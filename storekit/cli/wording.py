@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from storekit.errors import StorekitError
 
-__all__ = ["as_typed"]
+__all__ = ["as_typed", "note_as_typed"]
 
 # What the library says -> what is typed.
 _TYPED = (
@@ -18,6 +18,20 @@ _TYPED = (
     ("open it with a user who may write", "name a user who may write"),
     ("store.snapshot().plan()", "storekit plan make URL FILE"),
     ("name an airflow.cfg, or leave path out", "name an airflow.cfg, or leave --config out"),
+    ("'90d', '36h', or a timedelta", "for example 90d or 36h"),
+    ("'90d', '36h', or timedelta(days=90)", "for example 90d or 36h"),
+    ("leave now out", "leave --now out"),
+    ("cleanup_every='1d'", 'give it cleanup_every = "1d", or leave it out'),
+)
+
+# The same of what a simulation rests on. Whole phrases: such a sentence may hold a policy's name.
+_TYPED_NOTES = (
+    (
+        "written shows the evidence; give defaults= if you know them",
+        '--format json shows the evidence, under "written"; give --default if you know them',
+    ),
+    ("Give defaults= if you know better.", "Give --default if you know better."),
+    ("say so with defaults=.", "say so with --default."),
 )
 
 
@@ -29,3 +43,10 @@ def as_typed(error: StorekitError) -> str:
     for said, typed in _TYPED:
         hint = hint.replace(said, typed)
     return f"{error.message}\n  hint: {hint}"
+
+
+def note_as_typed(note: str) -> str:
+    """Return a sentence of what a simulation rests on, with what to do about it as something to type."""
+    for said, typed in _TYPED_NOTES:
+        note = note.replace(said, typed)
+    return note

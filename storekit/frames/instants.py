@@ -1,15 +1,16 @@
-"""Instants as users write them."""
+"""Instants and durations as users write them."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
 from storekit.clock import as_utc
 from storekit.errors import QueryError
+from storekit.retention.durations import read_duration
 
-__all__ = ["as_instant"]
+__all__ = ["as_instant", "as_span"]
 
 
 def as_instant(now: datetime | str) -> datetime:
@@ -36,3 +37,22 @@ def as_instant(now: datetime | str) -> datetime:
         return as_utc(instant).replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise QueryError(f"now={now!r} is not an instant in UTC's years 1 to 9999", hint=hint) from None
+
+
+def as_span(span: timedelta | str, name: str) -> timedelta:
+    """Return a duration that a user gave.
+
+    Raises
+    ------
+    QueryError
+        If it is none, or not more than zero; ``name`` says which.
+    """
+    try:
+        length = read_duration(span) if isinstance(span, str) else span
+    except ValueError as error:
+        raise QueryError(f"{name}={span!r} is no duration: {error}", hint="'90d', '36h', or a timedelta") from None
+    if not isinstance(length, timedelta):
+        raise QueryError(f"{name}={span!r} is no duration", hint="'90d', '36h', or timedelta(days=90)")
+    if length <= timedelta(0) or length > timedelta(days=36_500):
+        raise QueryError(f"{name}={span!r} is not between 0 and 36,500 days", hint="'90d', '36h', or a timedelta")
+    return length

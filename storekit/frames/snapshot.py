@@ -2,99 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
-from storekit.clock import as_utc
 from storekit.engines.duckdb import DuckDBEngine
 from storekit.errors import QueryError, SnapshotError
 from storekit.frames.answers import answer_frame
 from storekit.frames.contract import ASSETS, ROWS, TASKS
 from storekit.frames.display import escape, human_bytes, human_count, human_instant, plain
 from storekit.frames.dtypes import to_frame
+from storekit.frames.retained import Retained
+from storekit.frames.snapshotinfo import FORMAT_VERSION, SnapshotInfo
+from storekit.retention.written import SKEW
 
 if TYPE_CHECKING:
+    from storekit.frames.advice import Advice
     from storekit.frames.diff import SnapshotDiff
     from storekit.frames.plan import Plan
     from storekit.frames.preview import Preview
+    from storekit.frames.simulation import Simulation
+    from storekit.retention.policy import Policy
 
 __all__ = ["FORMAT_VERSION", "Snapshot", "SnapshotInfo", "open_snapshot"]
 
-FORMAT_VERSION = 1
-"""Of a saved snapshot. It rises when an older storekit could misread what a newer one wrote."""
-
 _SCHEMA = ROWS.schema(values=False)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("storekit")
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
-class SnapshotInfo(BaseModel):
-    """What a snapshot is of. Immutable."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    format_version: int = Field(default=FORMAT_VERSION, ge=1, le=FORMAT_VERSION, strict=True)
-    """Of the saved form."""
-    taken_at: AwareDatetime
-    """The instant of reading, UTC; the ``now`` of a preview unless another is asked for."""
-    layout: str
-    """``storekit``, ``airflow-3.3`` or ``airflow-3.4``."""
-    database: str
-    """Where from, without credentials: ``sqlite:///airflow.db``, ``postgresql://host/airflow``."""
-    database_id: str | None = None
-    """Tells two databases apart: a hash of host, port and database or the file's absolute path; no user or password."""
-    dialect: str
-    """``sqlite``, ``postgresql``, ``mysql`` or ``mariadb``."""
-    has_never_expire: bool
-    """Whether the layout has the flag that tells NEVER_EXPIRE from retention 0."""
-    custom_backend: str | None = None
-    """Dotted path of the backend that Airflow's configuration names, where it is not the metastore: cleanup is then
-    skipped."""
-    sees_task_instances: bool = False
-    """Whether the reader could see task instances; else ``task_state`` is null throughout."""
-    sees_dag_runs: bool = False
-    """Whether it could see when DagRuns started; else ``run_started_at`` and ``run_is_kept`` are null throughout."""
-    storekit_version: str = Field(default_factory=_version)
-    """That took it."""
-    task_rows: int = 0
-    """Rows of the task store; counted by `Snapshot.from_reader`."""
-    asset_rows: int = 0
-    """Rows of the asset store; counted by `Snapshot.from_reader`."""
-
-    @field_validator("taken_at")
-    @classmethod
-    def _utc(cls, taken_at: datetime) -> datetime:
-        return as_utc(taken_at)
-
-    @field_validator("database")
-    @classmethod
-    def _without_credentials(cls, database: str) -> str:
-        try:
-            parts = urlsplit(database)
-            # After a "?", a SQLite URL names no server's option: it is part of the file's name, password or not.
-            query = "" if parts.scheme in {"", "sqlite"} and not parts.netloc else parts.query.lower()
-            secret = parts.password is not None or "password" in query
-        except ValueError:
-            secret = "@" in database
-        if secret:
-            # The text itself stays out of the message.
-            raise ValueError("the database's text holds a password; give host and database only")
-        return database
 
 
 class Snapshot:
@@ -243,6 +181,132 @@ class Snapshot:
         from storekit.frames.plan import plan_of
 
         return plan_of(self, now)
+
+    @cached_property
+    def _retained(self) -> Retained:
+        return Retained(self._engine, len(self))
+
+    def written(self, *, defaults: Iterable[int] | None = None, skew: timedelta = SKEW) -> pd.DataFrame:
+        """Return how the rows were written, by the default or with a retention of their own, and what speaks for it.
+
+        Parameters
+        ----------
+        defaults
+            Every ``default_retention_days`` that was ever in force, if you know; None: they are inferred.
+        skew
+            How far ``expires_at - updated_at`` may lie from whole days and still be taken for them, inclusive.
+
+        Returns
+        -------
+        DataFrame
+            written (str: default, explicit, never-expire, never-expire-or-default-0, asset), retention
+            (timedelta64[us]; missing: no expiry, or the rarer retentions as one), rows, value_bytes, tasks, dags
+            (int64), first_written_at, last_written_at (datetime64[us, UTC]), skew (timedelta64[us]), because (str).
+            Most rows first; together all rows.
+        """
+        return self._retained.evidence(defaults, skew)
+
+    def retention_curve(
+        self,
+        days: Iterable[int] = range(366),
+        *,
+        now: datetime | str | None = None,
+        dag_id: str | None = None,
+        task_id: str | None = None,
+        key: str | None = None,
+        defaults: Iterable[int] | None = None,
+        skew: timedelta = SKEW,
+    ) -> pd.DataFrame:
+        """Return what each ``default_retention_days`` would delete, had it been in force at every write.
+
+        A row that the default wrote is deleted if ``updated_at`` plus the candidate lies before ``now``, strictly;
+        with 0 never. A row that was written with a retention of its own goes by its expiry, whatever the candidate.
+        The first call reads the snapshot once; every further one is answered from what it built.
+
+        Parameters
+        ----------
+        days
+            Candidates: whole days of at least 0.
+        now
+            The instant of the cleanup: aware, or ISO text with a zone; None: when the snapshot was taken.
+        dag_id, task_id, key
+            Only rows of these, exactly; with a Dag or a task, asset rows are none of them.
+        defaults, skew
+            As for `written`.
+
+        Returns
+        -------
+        DataFrame
+            days, deleted, deleted_bytes, kept, kept_bytes, then deleted_high, deleted_bytes_high, kept_low,
+            kept_bytes_low (int64). The last four take rows that may have been written by a default of 0 for the
+            default's; without such rows they equal the first. ``.attrs["assumptions"]`` says what it rests on.
+
+        Raises
+        ------
+        QueryError
+            If a candidate or ``now`` is none.
+        """
+        from storekit.frames.curve import curve_frame
+
+        return curve_frame(self, days, now, (dag_id, task_id, key), defaults, skew)
+
+    def simulate(
+        self,
+        policies: Policy | Sequence[Policy],
+        horizon: timedelta | str = "90d",
+        mode: str = "forward",
+        *,
+        now: datetime | str | None = None,
+        future: bool = True,
+        history: Sequence[Snapshot] = (),
+        retry_wait: timedelta | str = "1d",
+        defaults: Iterable[int] | None = None,
+        skew: timedelta = SKEW,
+        seed: int = 0,
+        level: float = 0.9,
+        replicates: int = 400,
+    ) -> Simulation:
+        """Play retention policies over the snapshot and over what may be written after it.
+
+        Parameters, results and errors: `storekit.frames.simulation.Simulation`.
+        """
+        from storekit.frames.simulation import Simulation
+
+        return Simulation(
+            self,
+            policies,
+            horizon,
+            mode,
+            now=now,
+            future=future,
+            history=history,
+            retry_wait=retry_wait,
+            defaults=defaults,
+            skew=skew,
+            seed=seed,
+            level=level,
+            replicates=replicates,
+        )
+
+    def recommend(
+        self,
+        candidates: Sequence[Policy] | None = None,
+        *,
+        now: datetime | str | None = None,
+        look_back: timedelta | str = "7d",
+        retry_wait: timedelta | str = "1d",
+        defaults: Iterable[int] | None = None,
+        skew: timedelta = SKEW,
+    ) -> Advice:
+        """Return which policies are worth choosing: bytes against risk.
+
+        Parameters, results and errors: `storekit.frames.advice.Advice`.
+        """
+        from storekit.frames.advice import Advice
+
+        return Advice(
+            self, candidates, now=now, look_back=look_back, retry_wait=retry_wait, defaults=defaults, skew=skew
+        )
 
     def diff(self, older: Snapshot) -> SnapshotDiff:
         """Return what changed from ``older`` to this snapshot: rows that appeared, disappeared, were rewritten."""

@@ -2,7 +2,8 @@
 
 `BackendConformance` and `WorkerBackendConformance` are pytest suites to subclass, `StoreMachine` is a Hypothesis
 state machine against an independent model, and the strategies make the scopes, keys and values that they, and
-your own tests, use. Nothing in storekit imports this package. It needs pytest and Hypothesis::
+your own tests, use. `replay` carries a workload through the real backend, which `storekit.retention.play` is held
+against. Nothing in storekit imports this package. It needs pytest and Hypothesis::
 
     pip install 'storekit[test]'
 
@@ -21,6 +22,7 @@ Example
 
 from storekit.testing.conformance import BackendConformance
 from storekit.testing.machine import HARD_CASES, StoredRow, StoreMachine
+from storekit.testing.replay import replay
 from storekit.testing.strategies import (
     ANY_TEXT,
     BAD_KEYS,
@@ -40,12 +42,15 @@ from storekit.testing.strategies import (
     texts,
 )
 from storekit.testing.worker_conformance import WorkerBackendConformance
+from storekit.testing.workload_cases import WORKLOAD_CASES, workload_cases
+from storekit.testing.workloads import policies, policies_with_workloads, workloads
 
 __all__ = [
     "ANY_TEXT",
     "BAD_KEYS",
     "HARD_CASES",
     "HOSTILE_KEYS",
+    "WORKLOAD_CASES",
     "BackendConformance",
     "StoreMachine",
     "StoredRow",
@@ -60,7 +65,12 @@ __all__ = [
     "json_values",
     "key_twins",
     "keys",
+    "policies",
+    "policies_with_workloads",
+    "replay",
     "retentions",
     "task_scopes",
     "texts",
+    "workload_cases",
+    "workloads",
 ]

@@ -1,0 +1,263 @@
+"""Single rows in a simulation: who lives under one policy and dies under another, who is unsafe, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from storekit.engines.texts import NO_LIMIT
+from storekit.errors import QueryError
+from storekit.frames.answers import answer_frame
+from storekit.frames.contract import ROWS
+from storekit.frames.display import human_instant, plain
+from storekit.frames.paging import check_page
+from storekit.frames.series import GROUPED_BY
+from storekit.retention.durations import spell_duration
+from storekit.retention.lives import CLEARED, Mode
+from storekit.retention.rows import NO_EXPIRY, Int64s, as_instant_us, from_us
+from storekit.retention.simulate import PolicyRun, Setting
+from storekit.retention.written import How
+
+if TYPE_CHECKING:
+    from storekit.engines.duckdb import DuckDBEngine
+    from storekit.frames.retained import Understood
+
+__all__ = ["Fates"]
+
+_INSTANT = pa.timestamp("us", "UTC")
+_TYPES = {column.name: column.type for column in ROWS.columns}
+_IDENTITY = (
+    ("store", False),
+    *((name, True) for name in ("dag_id", "run_id", "task_id", "map_index", "region_id")),
+    ("key", False),
+    ("value_bytes", False),
+    ("updated_at", False),
+    ("expires_at", True),
+    ("task_state", True),
+)
+_FOUND = 3
+
+
+class Fates:
+    """Rows by their fate.
+
+    Parameters
+    ----------
+    engine
+        The snapshot's.
+    understood
+        Its rows, and how they were written.
+    setting
+        What policies are played over.
+    """
+
+    def __init__(self, engine: DuckDBEngine, understood: Understood, setting: Setting) -> None:
+        self._engine, self._understood, self._setting = engine, understood, setting
+        self._rows = understood.rows
+
+    def _parted(self, a: PolicyRun, b: PolicyRun, at_us: int) -> npt.NDArray[np.intp]:
+        never, by_default = self._readings(a, b, at_us)
+        return np.flatnonzero(never | by_default)
+
+    def _readings(self, a: PolicyRun, b: PolicyRun, at_us: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Tell which rows live under a and not under b, for each reading of rows that are ambiguous."""
+        never = ~a.dead(a.lives.latest_us, at_us) & b.dead(b.lives.latest_us, at_us)
+        if not (a.lives.ambiguous or b.lives.ambiguous):
+            return never, never
+        return never, ~a.dead(a.lives.soonest_us, at_us) & b.dead(b.lives.soonest_us, at_us)
+
+    def difference(self, a: PolicyRun, b: PolicyRun, at_us: int, limit: int | None, offset: int) -> pd.DataFrame:
+        """Return what `Simulation.difference` returns."""
+        never, by_default = self._readings(a, b, at_us)
+
+        def more(found: npt.NDArray[np.intp]) -> dict[str, pa.Array]:
+            return {
+                "written": self._written(found),
+                "rule_a": _rules(a, found),
+                "rule_b": _rules(b, found),
+                "expires_under_a": _expiries(a.lives.latest_us[found]),
+                "expires_under_b": _expiries(b.lives.soonest_us[found]),
+                "certain": pa.array((never & by_default)[found]),
+            }
+
+        return self._listed(np.flatnonzero(never | by_default), limit, offset, more)
+
+    def difference_by(self, a: PolicyRun, b: PolicyRun, at_us: int, columns: Sequence[str]) -> pd.DataFrame:
+        """Return what `Simulation.difference_by` returns."""
+        at = self._parted(a, b, at_us)
+        table = self._grouped(at, columns)
+        counts = table.group_by(list(columns)).aggregate([("value_bytes", "count"), ("value_bytes", "sum")])
+        fields = [pa.field(name, pa.string()) for name in columns]
+        fields += [pa.field(name, pa.int64(), nullable=False) for name in ("rows", "value_bytes")]
+        counts = counts.rename_columns([each.name for each in fields])
+        if not columns:
+            counts = pa.table([[len(at)], [int(self._rows.value_bytes[at].sum())]], names=["rows", "value_bytes"])
+        counts = counts.cast(pa.schema(fields))
+        order = [("value_bytes", "descending"), *((name, "ascending") for name in columns)]
+        return answer_frame(counts.sort_by(order))
+
+    def unsafe(self, run: PolicyRun, limit: int | None, offset: int) -> pd.DataFrame:
+        """Return what `Simulation.unsafe` returns."""
+        wait, now = spell_duration(self._setting.retry_wait), as_instant_us(self._setting.now)
+
+        def reason(at: int) -> str:
+            when = "already" if run.lives.soonest_us[at] < now else f"within {wait}"
+            return f"gone {when}, and the task is not finished"
+
+        return self.endangered(run, run.unsafe(), reason, limit, offset)
+
+    def endangered(
+        self,
+        run: PolicyRun,
+        mask: npt.NDArray[np.bool_],
+        reason: Callable[[int], str],
+        limit: int | None,
+        offset: int,
+    ) -> pd.DataFrame:
+        """Return rows with what a policy does to them, and why each is listed."""
+
+        def more(found: npt.NDArray[np.intp]) -> dict[str, pa.Array]:
+            return {
+                "written": self._written(found),
+                "rule": _rules(run, found),
+                "expires_under": _expiries(run.lives.soonest_us[found]),
+                "reason": pa.array([reason(int(each)) for each in found], pa.string()),
+            }
+
+        return self._listed(np.flatnonzero(mask), limit, offset, more)
+
+    def rates(self, columns: Sequence[str]) -> pd.DataFrame:
+        """Return what `Simulation.rates` returns."""
+        flow = self._setting.flow
+        empty = np.empty(0, np.intp)
+        at = empty if flow is None else np.flatnonzero(flow.counted)
+        table = self._grouped(at, columns)
+        windows = np.empty(0) if flow is None else np.maximum(flow.windows[flow.kind[at]], 1e-9)
+        table = table.append_column("per_day", pa.array(1 / windows if len(at) else windows, pa.float64()))
+        sizes = self._rows.value_bytes[at] / windows if len(at) else windows
+        table = table.append_column("bytes_per_day", pa.array(sizes, pa.float64()))
+        table = table.append_column("window", pa.array((windows * 86_400_000_000).astype(np.int64)))
+        counts = table.group_by(list(columns)).aggregate(
+            [("per_day", "sum"), ("bytes_per_day", "sum"), ("window", "min"), ("value_bytes", "count")]
+        )
+        fields = [pa.field(name, pa.string()) for name in columns]
+        fields += [pa.field(name, pa.float64(), nullable=False) for name in ("rows_per_day", "bytes_per_day")]
+        fields += [pa.field("window", pa.duration("us"), nullable=False), pa.field("rows", pa.int64(), nullable=False)]
+        counts = counts.rename_columns([each.name for each in fields]).cast(pa.schema(fields))
+        return answer_frame(
+            counts.sort_by([("bytes_per_day", "descending"), *((name, "ascending") for name in columns)])
+        )
+
+    def explain(
+        self, run: PolicyRun, dag_id: str, task_id: str, key: str, run_id: str | None, map_index: int | None
+    ) -> str:
+        """Return what `Simulation.explain` returns."""
+        asked = {"dag_id": dag_id, "task_id": task_id, "key": key, "run_id": run_id, "map_index": map_index}
+        numbers = self._engine.query("retained_row", {**asked, "size": _FOUND}).column(0).to_pylist()
+        if len(numbers) != 1:
+            what = ", ".join(f"{name}={value!r}" for name, value in asked.items() if value is not None)
+            raise QueryError(
+                f"{'no task row has' if not numbers else 'more than one task row has'} {what}",
+                hint="snap.tasks() lists them" if not numbers else "tell run_id and map_index too",
+            )
+        (at,) = np.flatnonzero(self._rows.row == numbers[0])
+        written = self._understood.written
+        how, lived = How(int(written.how[at])), int(written.lived_us[at])
+        size, state = int(self._rows.value_bytes[at]), self._rows.task_state
+        state_name = None if state.codes[at] < 0 else state.names[int(state.codes[at])].as_py()
+        chosen = run.policy.explain(dag_id=dag_id, task_id=task_id, key=key, value_bytes=size, task_state=state_name)
+        lines = [
+            f"written {human_instant(from_us(self._rows.updated_us[at]))}: {how.word}"
+            + ("" if lived == NO_EXPIRY else f", {_spelled(lived)}"),
+            f"{plain(run.policy.name)} ({run.setting.mode}): {chosen}",
+            *self._ends(run, int(at)),
+        ]
+        return "\n".join(lines)
+
+    def _ends(self, run: PolicyRun, at: int) -> list[str]:
+        soonest, latest = int(run.lives.soonest_us[at]), int(run.lives.latest_us[at])
+        lines = []
+        if run.setting.mode is Mode.FORWARD:
+            lines.append(
+                "forward: the row exists, so it keeps the expiry it was written with, whatever the policy says"
+            )
+        for expires in dict.fromkeys((latest, soonest)):
+            reading = ""
+            if soonest != latest:
+                reading = "if the default wrote it: " if expires == soonest else "if it was set with NEVER_EXPIRE: "
+            lines.append(reading + self._end(run, expires))
+        return lines
+
+    def _end(self, run: PolicyRun, expires: int) -> str:
+        if expires == CLEARED:
+            return "cleared already: its task instance succeeded"
+        if expires == NO_EXPIRY:
+            return "never expires: no cleanup deletes it"
+        said = f"expires {human_instant(from_us(expires))}"
+        place = int(np.searchsorted(run.runs_us, expires, side="right"))
+        if place < len(run.runs_us):
+            return f"{said}; the cleanup of {human_instant(from_us(run.runs_us[place]))} deletes it"
+        return f"{said}; no cleanup until the horizon deletes it"
+
+    def _written(self, at: npt.NDArray[np.intp]) -> pa.Array:
+        return pa.array([How(int(each)).word for each in self._understood.written.how[at]], pa.string())
+
+    def _grouped(self, at: npt.NDArray[np.intp], columns: Sequence[str]) -> pa.Table:
+        for name in columns:
+            if name not in GROUPED_BY:
+                raise QueryError(f"cannot group by {name!r}", hint=f"choose from {', '.join(GROUPED_BY)}")
+        if len(set(columns)) < len(columns):
+            raise QueryError(f"a column is named twice in {', '.join(columns)}", hint="name each column once")
+        arrays = [pa.array(self._rows.value_bytes[at])]
+        for name in columns:
+            labels = getattr(self._rows, name)
+            codes = labels.codes[at]
+            arrays.append(labels.names.take(pa.array(codes, mask=codes < 0)))
+        return pa.Table.from_arrays(arrays, names=["value_bytes", *columns])
+
+    def _listed(
+        self,
+        at: npt.NDArray[np.intp],
+        limit: int | None,
+        offset: int,
+        more: Callable[[npt.NDArray[np.intp]], dict[str, pa.Array]],
+    ) -> pd.DataFrame:
+        check_page(limit, offset)
+        numbers = self._rows.row[at]
+        values = {
+            "numbers": numbers.tolist(),
+            "size": NO_LIMIT if limit is None else int(limit),
+            "skip": int(offset),
+        }
+        page = self._engine.query("retained_rows", values)
+        order = np.argsort(numbers, kind="stable")
+        shown = page.column("row_number").to_numpy()
+        found = at[order[np.searchsorted(numbers[order], shown)]] if len(shown) else at[:0]
+        columns = {name: page.column(name).cast(_TYPES[name]) for name, _ in _IDENTITY}
+        fields = [pa.field(name, _TYPES[name], nullable=nullable) for name, nullable in _IDENTITY]
+        for name, array in more(found).items():
+            columns[name] = array
+            fields.append(pa.field(name, array.type, nullable=name not in {"written", "certain", "reason"}))
+        return answer_frame(pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields)))
+
+
+def _spelled(lived_us: int) -> str:
+    if lived_us < 0:
+        return "expired before its write: clocks differ, or it was set so"
+    return spell_duration(timedelta(microseconds=lived_us))
+
+
+def _rules(run: PolicyRun, at: npt.NDArray[np.intp]) -> pa.Array:
+    names = [each.name or f"rules[{number}]" for number, each in enumerate(run.policy.rules)]
+    return pa.array([None if each < 0 else names[each] for each in run.lives.rule[at]], pa.string())
+
+
+def _expiries(expires: Int64s) -> pa.Array:
+    # What a success cleared has no expiry to show either.
+    return pa.array(expires, mask=(expires == NO_EXPIRY) | (expires == CLEARED)).cast(_INSTANT)

@@ -1,0 +1,153 @@
+"""A snapshot's rows as the plain arrays that retention is simulated on: one scan, each distinct text held once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from numbers import Integral
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from storekit.frames.answers import answer_frame
+from storekit.retention.ages import AgeIndex
+from storekit.retention.rows import NO_EXPIRY, Int64s, Labels, StoreRows
+from storekit.retention.written import Evidence, Written, infer
+
+if TYPE_CHECKING:
+    from storekit.engines.duckdb import DuckDBEngine
+
+__all__ = ["Retained", "Understood", "as_told", "read_store_rows"]
+
+_INSTANT = pa.timestamp("us", "UTC")
+_EVIDENCE = pa.schema(
+    [
+        pa.field("written", pa.string(), nullable=False),
+        pa.field("retention", pa.duration("us")),
+        *(pa.field(name, pa.int64(), nullable=False) for name in ("rows", "value_bytes", "tasks", "dags")),
+        pa.field("first_written_at", _INSTANT, nullable=False),
+        pa.field("last_written_at", _INSTANT, nullable=False),
+        pa.field("skew", pa.duration("us")),
+        pa.field("because", pa.string(), nullable=False),
+    ]
+)
+
+_TEXTS = ("dag_id", "task_id", "key", "task_state")
+
+
+@dataclass(frozen=True)
+class Understood:
+    """The rows, with one reading of how they were written."""
+
+    rows: StoreRows
+    written: Written
+    ages: AgeIndex
+
+    @cached_property
+    def evidence(self) -> list[Evidence]:
+        """What speaks for the reading."""
+        return self.written.evidence(self.rows)
+
+    @cached_property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the reading rests on, in words."""
+        from storekit.frames.assumptions import of_writing
+
+        return of_writing(self)
+
+
+class Retained:
+    """A snapshot's rows for simulation: read at the first question, kept for all others.
+
+    Parameters
+    ----------
+    engine
+        The snapshot's.
+    total
+        How many rows it has.
+    """
+
+    def __init__(self, engine: DuckDBEngine, total: int) -> None:
+        self._engine, self._total = engine, total
+        self._reading: tuple[object, Understood] | None = None
+
+    @cached_property
+    def rows(self) -> StoreRows:
+        """All rows, by last write."""
+        return read_store_rows(self._engine, self._total)
+
+    def understood(self, defaults: Iterable[int] | None, skew: timedelta) -> Understood:
+        """Return the rows with how they were written; the last reading is kept."""
+        told = as_told(defaults)
+        if self._reading is None or self._reading[0] != (told, skew):
+            written = infer(self.rows, defaults=told, skew=skew)
+            self._reading = ((told, skew), Understood(self.rows, written, AgeIndex(self.rows, written)))
+        return self._reading[1]
+
+    def evidence(self, defaults: Iterable[int] | None, skew: timedelta) -> pd.DataFrame:
+        """Return what `Snapshot.written` returns."""
+        lines = [{**vars(each), "written": each.how.word} for each in self.understood(defaults, skew).evidence]
+        return answer_frame(pa.Table.from_pylist(lines, schema=_EVIDENCE))
+
+
+def as_told(defaults: Iterable[int] | None) -> tuple[int, ...] | None:
+    """Return defaults as they can be read more than once; whether they are any is for `infer` to say."""
+    if defaults is None:
+        return None
+    one = isinstance(defaults, Integral | str) or not isinstance(defaults, Iterable)
+    return (defaults,) if one else tuple(defaults)  # type: ignore[return-value]
+
+
+def read_store_rows(engine: DuckDBEngine, total: int) -> StoreRows:
+    """Read every row of a snapshot.
+
+    Parameters
+    ----------
+    engine
+        The snapshot's.
+    total
+        How many rows it has.
+    """
+    updated, expires, sizes, number = (np.empty(total, np.int64) for _ in range(4))
+    never = np.empty(total, np.int8)
+    is_asset, is_reference = np.empty(total, np.bool_), np.empty(total, np.bool_)
+    texts: dict[str, list[pa.Array]] = {name: [] for name in _TEXTS}
+    start = 0
+    for batch in engine.stream("retention_rows"):
+        part = slice(start, start + batch.num_rows)
+        updated[part] = _microseconds(batch.column("updated_at"))
+        expires[part] = _microseconds(batch.column("expires_at"))
+        sizes[part] = batch.column("value_bytes").to_numpy()
+        number[part] = batch.column("row_number").to_numpy()
+        never[part] = batch.column("never_expire").cast(pa.int8()).fill_null(-1).to_numpy()
+        is_asset[part] = pc.equal(batch.column("store"), "asset").to_numpy(zero_copy_only=False)
+        is_reference[part] = batch.column("is_reference").to_numpy(zero_copy_only=False)
+        for name, held in texts.items():
+            held.append(batch.column(name).dictionary_encode())
+        start += batch.num_rows
+    order = np.argsort(updated, kind="stable")
+    labels = {}
+    for name in _TEXTS:  # one after the other: the texts of a million keys are held twice while they are encoded
+        column = pa.chunked_array(texts.pop(name), type=pa.dictionary(pa.int32(), pa.string()))
+        labels[name] = Labels.of(column).take(order)
+    return StoreRows(
+        updated[order],
+        expires[order],
+        sizes[order],
+        never[order],
+        is_asset[order],
+        is_reference[order],
+        **labels,
+        row=number[order],
+    )
+
+
+def _microseconds(column: pa.Array) -> Int64s:
+    numbers: npt.NDArray[np.int64] = column.cast(pa.int64()).fill_null(NO_EXPIRY).to_numpy()
+    return numbers

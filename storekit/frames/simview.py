@@ -1,0 +1,291 @@
+"""A simulation and an advice as text, as HTML, and as what JSON holds. Every text from the store is untrusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from storekit.frames.chart import Line, as_image, line_chart
+from storekit.frames.display import (
+    escape,
+    human_bytes,
+    human_count,
+    human_instant,
+    plain,
+    row_word,
+    shorten,
+)
+from storekit.frames.report import framed
+from storekit.retention.durations import spell_duration
+
+if TYPE_CHECKING:
+    from storekit.frames.advice import Advice
+    from storekit.frames.simulation import Simulation
+    from storekit.frames.snapshotinfo import SnapshotInfo
+
+__all__ = [
+    "advice_cells",
+    "advice_heading",
+    "advice_html",
+    "advice_text",
+    "heading",
+    "json_instant",
+    "json_records",
+    "simulation_dict",
+    "simulation_html",
+    "simulation_text",
+    "source",
+    "span_text",
+    "summary_cells",
+]
+
+_NAME = 32
+_CLEANUPS_DRAWN = 200
+_TEETH = 30
+
+
+def summary_cells(simulation: Simulation) -> tuple[list[str], list[list[str]]]:
+    """Return the headings and cells of the summary as people read it: one line for each policy."""
+    head = ["policy", "deleted now", "kept now", "at the end", "peak", "cleanups", "largest", "unsafe"]
+    lines = simulation.summary.to_dict("records")
+    if any(row["cleared"] for row in lines):
+        head.insert(2, "cleared")
+    body = []
+    for row in lines:
+        # What is not known to be deleted is not known to be kept.
+        unsure = row["deleted_now_high"] - row["deleted_now"]
+        unsure_bytes = row["deleted_now_bytes_high"] - row["deleted_now_bytes"]
+        kept, kept_bytes = row["kept_now"], row["kept_now_bytes"]
+        cells = [
+            shorten(plain(row["policy"]), _NAME),
+            _both(row["deleted_now"], row["deleted_now_high"], row["deleted_now_bytes"], row["deleted_now_bytes_high"]),
+            _both(kept - unsure, kept, kept_bytes - unsure_bytes, kept_bytes),
+            _both(row["end_rows_low"], row["end_rows_high"], row["end_bytes_low"], row["end_bytes_high"]),
+            f"{human_bytes(round(row['peak_bytes']))} on {row['peak_at']:%Y-%m-%d}",
+            human_count(row["cleanups"]),
+            f"{human_count(row['largest_cleanup_rows'])} {row_word(row['largest_cleanup_rows'])}",
+            f"{human_count(row['unsafe_rows'])} {row_word(row['unsafe_rows'])}",
+        ]
+        if "cleared" in head:
+            cells.insert(2, _both(row["cleared"], row["cleared"], row["cleared_bytes"], row["cleared_bytes"]))
+        body.append(cells)
+    return head, body
+
+
+def _both(rows: float, rows_high: float, size: float, size_high: float) -> str:
+    word = row_word(round(rows) if round(rows) == round(rows_high) else 2)
+    return f"{span_text(rows, rows_high, human_count)} {word}, {span_text(size, size_high, human_bytes)}"
+
+
+def span_text(low: float, high: float, said: Any) -> str:
+    """Return two ends as ``said`` says each, or the one where they read alike."""
+    ends = [said(round(low)), said(round(high))]
+    return ends[0] if ends[0] == ends[1] else f"{ends[0]} … {ends[1]}"
+
+
+def _title(simulation: Simulation) -> str:
+    count = len(simulation.policies)
+    return (
+        f"Simulation of {count} {'policy' if count == 1 else 'policies'}, {simulation.mode}, "
+        f"{spell_duration(simulation.horizon)} from {human_instant(simulation.now)}"
+    )
+
+
+def heading(simulation: Simulation) -> list[str]:
+    """Return the lines that say what is simulated, and over what."""
+    return [_title(simulation), f"  {source(simulation.info)}"]
+
+
+def advice_heading(advice: Advice) -> list[str]:
+    """Return the lines that say what is weighed, and over what."""
+    return [
+        f"Candidates at {human_instant(advice.simulation.now)}: bytes kept against rows at risk",
+        f"  {source(advice.simulation.info)}",
+    ]
+
+
+def source(info: SnapshotInfo) -> str:
+    """Return what a snapshot is of, in one line."""
+    return f"{plain(info.database)} (layout {plain(info.layout)}, snapshot of {human_instant(info.taken_at)})"
+
+
+def simulation_text(simulation: Simulation) -> str:
+    """Return a simulation as text for a terminal."""
+    head, body = summary_cells(simulation)
+    return "\n".join(
+        [
+            *heading(simulation),
+            "",
+            *_columns(head, body),
+            "",
+            "  what this rests on:",
+            *(f"  - {each}" for each in simulation.assumptions),
+        ]
+    )
+
+
+def _columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[place]) for row in (head, *body)) for place in range(len(head))]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (head, *body)
+    ]
+
+
+def _html_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    heads = "".join(f'<th scope="col">{escape(each)}</th>' for each in head)
+    lines = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>'
+        + "".join(f"<td>{_in_two(each)}</td>" for each in row[1:])
+        + "</tr>"
+        for row in body
+    )
+    return f'<div class="sk-scroll"><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
+
+
+def _in_two(cell: str) -> str:
+    """Return a cell that says rows and bytes with the two on a line each: the table is wide enough."""
+    return escape(cell).replace(" rows, ", " rows<br>").replace(" row, ", " row<br>")
+
+
+def _rests_on(assumptions: Sequence[str]) -> str:
+    notes = "".join(f'<p class="sk-note">{escape(each)}</p>' for each in assumptions)
+    return f'<p class="sk-head">What this rests on</p>{notes}'
+
+
+def simulation_html(simulation: Simulation) -> str:
+    """Return a simulation as a piece of HTML."""
+    head, body = summary_cells(simulation)
+    return framed(
+        f'<p class="sk-title">{escape(_title(simulation))}</p><p class="sk-soft">{escape(source(simulation.info))}</p>'
+        + _html_table(head, body)
+        + f'<p class="sk-head">Bytes over time{"" if simulation.forecast is None else ", with the forecast band"}</p>'
+        + _picture(simulation)
+        + _rests_on(simulation.assumptions)
+    )
+
+
+def _picture(simulation: Simulation) -> str:
+    lines = []
+    for run in simulation._runs.values():
+        line = run.timeline(most=_CLEANUPS_DRAWN)
+        # What the first cleanup takes is in the table; drawn, it would press all else flat. Many teeth are no picture.
+        drawn = np.arange(len(line.at_us)) > 0 if 0 < len(run.runs_us) <= _TEETH else line.after
+        drawn = drawn if len(run.runs_us) else ~drawn
+        days = (line.at_us[drawn] - line.at_us[0]) / 86_400_000_000
+        ends = (each[drawn, 0] for each in (line.bytes.expected, line.bytes.low, line.bytes.high))
+        lines.append(Line(run.policy.name, days, *ends))
+    length = simulation.horizon.total_seconds() / 86_400
+    svg = line_chart(
+        lines,
+        days=length,
+        starts=f"{simulation.now:%Y-%m-%d}",
+        ends=_end(simulation),
+    )
+    names = ", ".join(each.name for each in simulation.policies)
+    return as_image(svg, alt=f"bytes over time under {names}; over_time() has the numbers")
+
+
+def _end(simulation: Simulation) -> str:
+    try:
+        return f"{simulation.now + simulation.horizon:%Y-%m-%d}"
+    except OverflowError:
+        return "after the year 9999"
+
+
+def simulation_dict(simulation: Simulation) -> dict[str, Any]:
+    """Return a simulation as what JSON holds."""
+    return {
+        "mode": simulation.mode.value,
+        "now": json_instant(simulation.now),
+        "horizon_us": round(simulation.horizon.total_seconds() * 1_000_000),
+        "database": simulation.info.database,
+        "layout": simulation.info.layout,
+        "taken_at": json_instant(simulation.info.taken_at),
+        "policies": [each.model_dump(mode="json") for each in simulation.policies],
+        "summary": json_records(simulation.summary),
+        "written": json_records(simulation.written),
+        "over_time": json_records(simulation.over_time()),
+        "cleanups": json_records(simulation.cleanups),
+        "assumptions": list(simulation.assumptions),
+    }
+
+
+def json_records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return a frame's rows as what JSON holds: instants are ISO texts in UTC, durations ``…_us``."""
+    # By the column's type: a duration that is missing has the name of one as well.
+    spans = set(frame.select_dtypes("timedelta").columns)
+    names: dict[Any, str] = {name: f"{name}_us" if name in spans else str(name) for name in frame.columns}
+    return [{names[name]: _json(cell) for name, cell in row.items()} for row in frame.to_dict("records")]
+
+
+def json_instant(instant: datetime) -> str:
+    """Return an aware UTC instant as `json_records` writes it."""
+    text: str = _json(pd.Timestamp(instant))
+    return text
+
+
+def _json(cell: Any) -> Any:
+    if cell is None or pd.isna(cell):
+        return None
+    if isinstance(cell, pd.Timestamp):
+        return cell.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if isinstance(cell, pd.Timedelta):
+        return cell // pd.Timedelta(microseconds=1)
+    return cell
+
+
+def advice_cells(advice: Advice) -> tuple[list[str], list[list[str]]]:
+    """Return the headings and cells of the candidates as people read them, fewest bytes first."""
+    head = ["policy", "", "kept", "freed", "at risk", "unfinished", "orphaning", "recent", "youngest lost"]
+    body = []
+    for row in advice.candidates.to_dict("records"):
+        lost = row["newest_lost"]
+        body.append(
+            [
+                shorten(plain(row["policy"]), _NAME),
+                _standing(row),
+                _both(row["kept_rows_low"], row["kept_rows"], row["kept_bytes_low"], row["kept_bytes"]),
+                f"{human_count(row['freed_rows'])} {row_word(row['freed_rows'])}, {human_bytes(row['freed_bytes'])}",
+                *(human_count(row[f"{name}_rows"]) for name in ("risk", "unfinished", "orphaning", "recent")),
+                "-" if pd.isna(lost) else f"{lost / pd.Timedelta(days=1):.1f} days old",
+            ]
+        )
+    return head, body
+
+
+def _standing(row: Any) -> str:
+    if row["on_front"]:
+        return "on the front"
+    same = not pd.isna(row["same_as"])
+    other = shorten(plain(row["same_as"] if same else row["beaten_by"]), _NAME)
+    return f"same as {other!r}" if same else f"beaten by {other!r}"
+
+
+def advice_text(advice: Advice) -> str:
+    """Return an advice as text for a terminal."""
+    head, body = advice_cells(advice)
+    return "\n".join(
+        [
+            *advice_heading(advice),
+            "",
+            *_columns(head, body),
+            "",
+            f"  recent: written within {spell_duration(advice.look_back)}; risks(policy) lists the rows",
+            *(f"  - {each}" for each in advice.assumptions),
+        ]
+    )
+
+
+def advice_html(advice: Advice) -> str:
+    """Return an advice as a piece of HTML."""
+    head, body = advice_cells(advice)
+    return framed(
+        f'<p class="sk-title">Candidates at {escape(human_instant(advice.simulation.now))}: bytes kept against rows at '
+        f'risk</p><p class="sk-soft">{escape(source(advice.simulation.info))}; recent: written within '
+        f"{escape(spell_duration(advice.look_back))}</p>" + _html_table(head, body) + _rests_on(advice.assumptions)
+    )

@@ -1,0 +1,283 @@
+"""Policies played forward over a snapshot's rows: exact for the rows that exist, forecast for those to come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from storekit.retention.flow import Flow
+from storekit.retention.forecast import Forecast
+from storekit.retention.future import Future, Shares, shares_of
+from storekit.retention.lives import CLEARED, Lives, Mode, cleanup_runs, lives, tally
+from storekit.retention.policy import Policy
+from storekit.retention.rows import Int64s, StoreRows, as_instant_us, as_us
+from storekit.retention.written import DAY_US, Written
+
+__all__ = ["FINISHED", "Band", "PolicyRun", "Setting", "Timeline"]
+
+Floats = npt.NDArray[np.float64]
+
+FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
+"""States after which a task instance is not tried again. Source: Airflow 3.3.2, ``TaskInstanceState``."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What policies are played over.
+
+    Parameters
+    ----------
+    rows, written
+        A snapshot's rows, and how they were written.
+    mode
+        How a policy meets them.
+    now, horizon
+        The first cleanup, and how long the simulation goes on; the horizon is included.
+    taken_at
+        When the snapshot was taken: forecast writes begin here.
+    retry_wait
+        The longest wait between two tries of a task.
+    flow, forecast
+        Writes seen and to come; None: no future writes.
+    """
+
+    rows: StoreRows
+    written: Written
+    mode: Mode
+    now: datetime
+    horizon: timedelta
+    taken_at: datetime
+    retry_wait: timedelta
+    flow: Flow | None
+    forecast: Forecast | None
+
+    @cached_property
+    def future(self) -> Future | None:
+        """The forecast's running sums."""
+        if self.flow is None or self.forecast is None or not self.flow.kinds:
+            return None
+        return Future(self.flow, self.forecast, as_instant_us(self.taken_at))
+
+    @cached_property
+    def unfinished(self) -> npt.NDArray[np.bool_]:
+        """Rows of task instances that are known not to be finished."""
+        states = self.rows.task_state
+        done = [states.code(name) for name in FINISHED]
+        return (states.codes >= 0) & ~np.isin(states.codes, done) & ~self.rows.is_asset
+
+
+@dataclass(frozen=True)
+class Band:
+    """A forecast quantity: [instants, groups] of the expected value and the ends of the band."""
+
+    expected: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Rows and bytes alive over time, by group.
+
+    Parameters
+    ----------
+    at_us
+        Instants: the cleanups, each twice, before it and after it, and the end. Without cleanups, every day.
+    after
+        Whether this is just after a cleanup.
+    known_rows, known_bytes
+        Of the rows that exist, [instants, groups], exact; ambiguous ones are taken to be NEVER_EXPIRE.
+    known_rows_low, known_bytes_low
+        The same if the default wrote them.
+    rows, bytes
+        With those to come.
+    """
+
+    at_us: Int64s
+    after: npt.NDArray[np.bool_]
+    known_rows: Int64s
+    known_bytes: Int64s
+    known_rows_low: Int64s
+    known_bytes_low: Int64s
+    rows: Band
+    bytes: Band
+
+
+class PolicyRun:
+    """One policy, played.
+
+    Parameters
+    ----------
+    policy
+        The policy.
+    setting
+        What it is played over.
+    """
+
+    def __init__(self, policy: Policy, setting: Setting) -> None:
+        self.policy, self.setting = policy, setting
+        self.lives = lives(setting.rows, setting.written, policy, setting.mode)
+        self.runs_us = cleanup_runs(policy, setting.now, setting.horizon)
+        # Of all rows as one group: several answers ask for the same.
+        self._whole: dict[bool, tuple[Int64s, Int64s]] = {}
+        self._mix: dict[bool, Shares] = {}
+
+    def dead(self, expires_us: Int64s, at_us: int) -> npt.NDArray[np.bool_]:
+        """Tell which rows are gone by an instant, a cleanup at it included."""
+        runs = self.runs_us[self.runs_us <= at_us]
+        last = int(runs[-1]) if len(runs) else CLEARED
+        gone: npt.NDArray[np.bool_] = (expires_us < last) | (expires_us == CLEARED)
+        return gone
+
+    @cached_property
+    def cleared(self) -> npt.NDArray[np.bool_]:
+        """Rows that a success would have cleared before."""
+        return np.equal(self.lives.latest_us, CLEARED)
+
+    def deleted(self, *, soonest: bool = False) -> tuple[Int64s, Int64s]:
+        """Return how many existing rows, and bytes, each cleanup deletes."""
+        rows, sizes = self._deleted(soonest)
+        return rows[:, 0], sizes[:, 0]
+
+    def _deleted(
+        self, soonest: bool, group: npt.NDArray[np.int64] | None = None, groups: int = 1
+    ) -> tuple[Int64s, Int64s]:
+        """[cleanups, groups]; the last place holds what outlives them all."""
+        soonest &= self.lives.ambiguous
+        if group is not None:
+            return self._counted(soonest, group, groups)
+        if soonest not in self._whole:
+            self._whole[soonest] = self._counted(soonest, None, 1)
+        return self._whole[soonest]
+
+    def _counted(self, soonest: bool, group: npt.NDArray[np.int64] | None, groups: int) -> tuple[Int64s, Int64s]:
+        expires = self.lives.soonest_us if soonest else self.lives.latest_us
+        there = ~self.cleared
+        place = np.searchsorted(self.runs_us, expires[there], side="right")
+        if group is not None:
+            place = place * groups + group[there]
+        total = (len(self.runs_us) + 1) * groups
+        rows, sizes = tally(place, self.setting.rows.value_bytes[there], total)
+        # Not -1: of an empty store there are no groups, and then any length would do.
+        shape = (len(self.runs_us) + 1, groups)
+        return rows.reshape(shape), sizes.reshape(shape)
+
+    def future_deleted(self) -> tuple[Band, Band] | None:
+        """Return rows and bytes of those to come that each cleanup deletes; None: nothing is forecast."""
+        future = self.setting.future
+        if future is None:
+            return None
+        rows, sizes = future.deleted(self._shares(soonest=False), self.runs_us)
+        return self._band(rows), self._band(sizes)
+
+    def _shares(self, *, soonest: bool, group: npt.NDArray[np.int64] | None = None, groups: int = 1) -> Shares:
+        setting = self.setting
+        assert setting.flow is not None  # noqa: S101 - whoever asks has looked
+        soonest &= self._would_be.ambiguous
+        if group is None and soonest in self._mix:
+            return self._mix[soonest]
+        expires = self._would_be.soonest_us if soonest else self._would_be.latest_us
+        shares = shares_of(setting.flow, setting.rows, expires, group, groups)
+        if group is None:
+            self._mix[soonest] = shares
+        return shares
+
+    @cached_property
+    def _would_be(self) -> Lives:
+        """Lives of rows written under the policy: what a future write like each gets."""
+        if self.setting.mode is Mode.AS_IF:
+            return self.lives
+        return lives(self.setting.rows, self.setting.written, self.policy, Mode.AS_IF)
+
+    def short_lived(self, bound: timedelta) -> float:
+        """Return how many rows a day are expected to be written that live for less than a bound."""
+        setting = self.setting
+        never_cleaned = self.policy.cleanup_every is None
+        if never_cleaned or setting.flow is None or setting.forecast is None or not setting.flow.kinds:
+            return 0.0
+        shares = self._shares(soonest=True)
+        short = shares.lived_us < as_us(bound)
+        per_day = setting.forecast.expected[:, : setting.flow.kinds].mean(axis=0)
+        return float((shares.rows[short, 0] * per_day[shares.kind[short]]).sum())
+
+    def unsafe(self) -> npt.NDArray[np.bool_]:
+        """Tell which rows of unfinished tasks may be gone before the next try; none, if cleanup never runs."""
+        if self.policy.cleanup_every is None:
+            return np.zeros(len(self.setting.rows), np.bool_)
+        bound = as_instant_us(self.setting.now) + as_us(self.setting.retry_wait)
+        return self.setting.unfinished & (self.lives.soonest_us < bound)
+
+    def timeline(
+        self, group: npt.NDArray[np.int64] | None = None, groups: int = 1, *, most: int | None = None
+    ) -> Timeline:
+        """Return rows and bytes alive over time.
+
+        Parameters
+        ----------
+        group, groups
+            Each row's group, from 0, and how many there are; None: all are one.
+        most
+            At most about so many cleanups, evenly chosen, the first and the last among them; None: all.
+        """
+        setting, runs = self.setting, self.runs_us
+        known = self._known(soonest=False, group=group, groups=groups)
+        low = self._known(soonest=True, group=group, groups=groups) if self.lives.ambiguous else known
+        if len(runs):
+            step = 1 if most is None else max(1, -(-len(runs) // most))
+            chosen = np.unique(np.append(np.arange(0, len(runs), step), len(runs) - 1))
+            at = np.repeat(runs[chosen], 2)
+            after = np.tile([False, True], len(chosen))
+            place = (chosen[:, None] + np.array([0, 1])).ravel()
+            end = as_instant_us(setting.now) + as_us(setting.horizon)
+            if runs[-1] < end:
+                at, after, place = np.append(at, end), np.append(after, False), np.append(place, len(runs))
+            cleaned = np.where(place > 0, runs[np.maximum(place - 1, 0)], as_instant_us(setting.taken_at))
+        else:
+            start, length = as_instant_us(setting.now), as_us(setting.horizon)
+            at = np.unique(np.append(start + np.arange(0, length + 1, DAY_US), start + length)).astype(np.int64)
+            after = np.zeros(len(at), np.bool_)
+            place = np.zeros(len(at), np.int64)
+            cleaned = np.full(len(at), as_instant_us(setting.taken_at))
+        rows, sizes = (each[place] for each in known)
+        rows_low, sizes_low = (each[place] for each in low)
+        zero = np.zeros(rows.shape)
+        band_rows = band_sizes = Band(zero, zero, zero)
+        if setting.future is not None:
+            shares = self._shares(soonest=False, group=group, groups=groups)
+            band_rows, band_sizes = map(self._band, setting.future.alive(shares, at, cleaned))
+            if self._would_be.ambiguous:
+                shares = self._shares(soonest=True, group=group, groups=groups)
+                least_rows, least_sizes = map(self._band, setting.future.alive(shares, at, cleaned))
+                band_rows = Band(band_rows.expected, least_rows.low, band_rows.high)
+                band_sizes = Band(band_sizes.expected, least_sizes.low, band_sizes.high)
+        return Timeline(
+            at,
+            after,
+            rows,
+            sizes,
+            rows_low,
+            sizes_low,
+            _shifted(band_rows, rows, rows_low),
+            _shifted(band_sizes, sizes, sizes_low),
+        )
+
+    def _known(self, *, soonest: bool, group: npt.NDArray[np.int64] | None, groups: int) -> tuple[Int64s, Int64s]:
+        """Rows and bytes that exist and live on after no, one, two … cleanups, [cleanups + 1, groups]."""
+        gone = self._deleted(soonest, group, groups)
+        rows, sizes = (each.sum(axis=0) - np.cumsum(each, axis=0) + each for each in gone)
+        return rows, sizes
+
+    def _band(self, paths: Floats) -> Band:
+        forecast = self.setting.forecast
+        assert forecast is not None  # noqa: S101 - there are paths
+        tail = (1 - forecast.level) / 2
+        low, high = np.quantile(paths, [tail, 1 - tail], axis=0)
+        return Band(paths.mean(axis=0), low, high)
+
+
+def _shifted(band: Band, by: Int64s, by_low: Int64s) -> Band:
+    return Band(band.expected + by, band.low + by_low, band.high + by)

@@ -1,0 +1,331 @@
+"""How each row was written: by the default, with a retention of its own, for good. Inferred, with the evidence.
+
+A row holds no word of it. ``expires_at`` is the worker's clock at the write plus the retention, ``updated_at`` the
+server's clock a moment later, so their distance is the retention less the way between, give or take what the clocks
+differ by. A retention of whole days may be the default or a program's own choice; what tells them apart is that at
+one time a deployment has one default: the retention in whole days that most tasks share on a day.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from numbers import Integral
+
+import numpy as np
+import numpy.typing as npt
+
+from storekit.errors import QueryError
+from storekit.retention.rows import NO_EXPIRY, Int64s, StoreRows, as_us, from_us
+
+__all__ = ["DAY_US", "SKEW", "Evidence", "How", "Written", "infer"]
+
+DAY_US = as_us(timedelta(days=1))
+SKEW = timedelta(minutes=1)
+"""How far ``expires_at - updated_at`` may lie from whole days and still be taken for them."""
+
+_MOST_DAYS = 36_500
+_SHOWN = 24
+
+
+class How(enum.IntEnum):
+    """How a row was written. Append-only: arrays hold these numbers."""
+
+    DEFAULT = 0
+    """Without a retention: by ``default_retention_days``."""
+    EXPLICIT = 1
+    """With a retention of its own."""
+    NEVER = 2
+    """With NEVER_EXPIRE."""
+    UNTOLD = 3
+    """Without an expiry, in a layout without the flag: NEVER_EXPIRE, or by a default of 0."""
+    ASSET = 4
+    """An asset's row: it has no retention."""
+
+    @property
+    def word(self) -> str:
+        """As DataFrames say it."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    How.DEFAULT: "default",
+    How.EXPLICIT: "explicit",
+    How.NEVER: "never-expire",
+    How.UNTOLD: "never-expire-or-default-0",
+    How.ASSET: "asset",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Rows that were written alike, and what speaks for it.
+
+    Parameters
+    ----------
+    how
+        How.
+    retention
+        The retention; None: no expiry, or several retentions.
+    rows, value_bytes, tasks, dags
+        How many rows, their bytes, and of how many tasks and Dags.
+    first_written_at, last_written_at
+        Between which last writes, both inclusive.
+    skew
+        The largest distance of ``expires_at - updated_at`` from the retention; None without one.
+    because
+        In words.
+    """
+
+    how: How
+    retention: timedelta | None
+    rows: int
+    value_bytes: int
+    tasks: int
+    dags: int
+    first_written_at: datetime
+    last_written_at: datetime
+    skew: timedelta | None
+    because: str
+
+
+@dataclass(frozen=True)
+class Written:
+    """How every row was written.
+
+    Parameters
+    ----------
+    how
+        A `How` for each row.
+    lived_us
+        The retention it was written with, in microseconds: whole days where they were meant; `NO_EXPIRY`: none.
+    defaults
+        Values of ``default_retention_days``, newest first: as given, or as found.
+    told
+        Whether the defaults were given.
+    """
+
+    how: npt.NDArray[np.uint8]
+    lived_us: Int64s
+    defaults: tuple[int, ...]
+    told: bool
+
+    def is_(self, how: How) -> npt.NDArray[np.bool_]:
+        """Tell which rows were written so."""
+        return np.equal(self.how, np.uint8(how))
+
+    def evidence(self, rows: StoreRows) -> list[Evidence]:
+        """Return what was found, most rows first; of the retentions that programs chose, the rarer are one line."""
+        return _evidence(self, rows)
+
+
+def infer(rows: StoreRows, *, defaults: Iterable[int] | None = None, skew: timedelta = SKEW) -> Written:
+    """Tell how each row was written.
+
+    Parameters
+    ----------
+    rows
+        A snapshot's.
+    defaults
+        Every ``default_retention_days`` that was ever in force, if you know; then nothing is guessed. If 0 is not
+        among them, a row without an expiry was written with NEVER_EXPIRE.
+    skew
+        How far ``expires_at - updated_at`` may lie from whole days, inclusive.
+
+    Raises
+    ------
+    QueryError
+        If a default is no whole number of days of at least 0, or the skew is not between 0 and 12 hours.
+    """
+    if not timedelta(0) <= skew < timedelta(hours=12):
+        raise QueryError(f"skew={skew!r} cannot tell days apart", hint="a timedelta of seconds or minutes")
+    told = None if defaults is None else _checked(defaults)
+    how = np.full(len(rows), How.EXPLICIT, np.uint8)
+    lived = np.full(len(rows), NO_EXPIRY, np.int64)
+    expires = rows.expires_us != NO_EXPIRY
+    lived[expires] = rows.expires_us[expires] - rows.updated_us[expires]
+    days, near = _whole_days(lived, expires, as_us(skew))
+    lived[near] = days[near].astype(np.int64) * DAY_US
+    if told is None:
+        found, by_default = _found_defaults(rows, days, near & ~rows.is_asset)
+    else:
+        found, by_default = told, near & np.isin(days, told)
+    how[by_default] = How.DEFAULT
+    untold_is = How.UNTOLD if told is None or 0 in told else How.NEVER
+    how[~expires] = np.where(rows.never[~expires] == -1, np.uint8(untold_is), np.uint8(How.DEFAULT))
+    flagged = rows.never == 1
+    how[flagged] = How.NEVER
+    how[rows.is_asset] = How.ASSET
+    lived[flagged | rows.is_asset] = NO_EXPIRY
+    return Written(how, lived, found, told is not None)
+
+
+def _checked(defaults: Iterable[int]) -> tuple[int, ...]:
+    values = tuple(defaults) if not isinstance(defaults, Integral | str) else (defaults,)
+    for each in values:
+        if isinstance(each, bool) or not isinstance(each, Integral) or each < 0:
+            raise QueryError(f"defaults: {each!r} is no default_retention_days", hint="whole days: defaults=[30, 14]")
+    return tuple(dict.fromkeys(int(each) for each in values))
+
+
+def _whole_days(
+    lived: Int64s, expires: npt.NDArray[np.bool_], skew_us: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """Return each row's nearest number of days, and whether it is near enough to be meant."""
+    whole = np.where(expires, (lived + DAY_US // 2) // DAY_US, 0)
+    near = expires & (whole >= 1) & (whole <= _MOST_DAYS)
+    whole = np.where(near, whole, 0)
+    near &= np.abs(np.where(near, lived, 0) - whole * DAY_US) <= skew_us
+    return whole.astype(np.int32), near
+
+
+def _found_defaults(
+    rows: StoreRows, days: npt.NDArray[np.int32], near: npt.NDArray[np.bool_]
+) -> tuple[tuple[int, ...], npt.NDArray[np.bool_]]:
+    """Find the defaults that were in force, newest first, and which rows they wrote.
+
+    From the newest day back: the default of a day is the retention in whole days that most tasks share. A task that
+    wrote another one on that day chose it itself, then and earlier. Going back, cleanup leaves only long retentions,
+    so an older day that speaks for another default is believed only if at least half of the tasks that say so, of two
+    Dags or more, followed the newer default later on: a default changes for everyone, a program's choice does not.
+    """
+    by_default = np.zeros(len(rows), np.bool_)
+    at = np.flatnonzero(near)
+    if not len(at):
+        return (), by_default
+    day = rows.updated_us[at] // DAY_US
+    first_day = int(day.min())
+    tasks = len(rows.task_id.names) + 1
+    unit = (rows.dag_id.codes[at].astype(np.int64) + 1) * tasks + rows.task_id.codes[at] + 1
+    # One cell for each day, task and retention.
+    (cell_day, cell_choice), where = _cells(day - first_day, unit * (_MOST_DAYS + 1) + days[at])
+    default_of_cell = np.zeros(len(cell_day), np.bool_)
+    own: set[int] = set()  # choices that are the task's own
+    followers: set[int] = set()  # tasks that followed the newest default found so far
+    pending = np.empty(0, np.int64)  # cells of the day after: their tasks' own, unless the default changed between
+    found: list[int] = []
+    bounds = np.flatnonzero(np.diff(cell_day, prepend=-1))
+    for start, stop in reversed(list(zip(bounds, [*bounds[1:], len(cell_day)], strict=True))):
+        choices = cell_choice[start:stop]
+        free = np.array([int(each) not in own for each in choices], np.bool_)
+        if not free.any():
+            continue
+        value, of_unit = choices % (_MOST_DAYS + 1), choices // (_MOST_DAYS + 1)
+        best = _most_shared(value[free], found[-1] if found else None)
+        if found and best != found[-1]:
+            if _changed(of_unit[free & (value == best)], followers, tasks):
+                # On the day of a change both are in force.
+                late = cell_choice[pending] % (_MOST_DAYS + 1) == best
+                default_of_cell[pending[late]] = True
+                pending = pending[~late]
+                default_of_cell[start:stop] |= free & (value == found[-1])
+                followers = set()
+                found.append(best)
+            else:
+                best = found[-1]
+        elif not found:
+            found.append(best)
+        default_of_cell[start:stop] |= free & (value == best)
+        followers.update(of_unit[free & (value == best)].tolist())
+        own.update(cell_choice[pending].tolist())
+        pending = start + np.flatnonzero(~default_of_cell[start:stop])
+    by_default[at] = default_of_cell[where]
+    return tuple(dict.fromkeys(found)), by_default
+
+
+def _most_shared(value: Int64s, current: int | None) -> int:
+    """Return the retention that most tasks share; of as many, the one in force, else the longest."""
+    values, counts = np.unique(value, return_counts=True)
+    ranked = zip(counts.tolist(), (values == current).tolist(), values.tolist(), strict=True)
+    return int(max(ranked)[2])
+
+
+def _cells(first: Int64s, second: Int64s) -> tuple[tuple[Int64s, Int64s], npt.NDArray[np.intp]]:
+    """Return the distinct pairs in order, as two columns, and for each row which pair it has."""
+    names, code = np.unique(second, return_inverse=True)
+    pairs, where = np.unique(first * len(names) + code, return_inverse=True)
+    return (pairs // len(names), names[pairs % len(names)]), where
+
+
+def _changed(units: Int64s, followers: set[int], tasks: int) -> bool:
+    dags = {int(unit) // tasks for unit in units}
+    followed = sum(int(unit) in followers for unit in units)
+    return len(dags) >= 2 and followed * 2 >= len(units)
+
+
+def _evidence(written: Written, rows: StoreRows) -> list[Evidence]:
+    if not len(rows):
+        return []
+    coarse = written.lived_us.copy()
+    explicit = written.is_(How.EXPLICIT)
+    coarse[explicit] = _rarer_as_one(_rounded(coarse[explicit]))
+    (hows, retentions), where = _cells(written.how.astype(np.int64), coarse)
+    lines = []
+    for kind in np.argsort(-np.bincount(where), kind="stable"):
+        at = np.flatnonzero(where == kind)
+        how, retention = How(int(hows[kind])), int(retentions[kind])
+        dag, task = rows.dag_id.codes[at].astype(np.int64), rows.task_id.codes[at].astype(np.int64)
+        tasks = len(np.unique(dag * (len(rows.task_id.names) + 1) + task)) if how is not How.ASSET else 0
+        dags = len(np.unique(dag)) if how is not How.ASSET else 0
+        expires = retention != NO_EXPIRY
+        skew = int(np.abs(rows.expires_us[at] - rows.updated_us[at] - retention).max()) if expires else None
+        lines.append(
+            Evidence(
+                how,
+                timedelta(microseconds=retention) if expires else None,
+                len(at),
+                int(rows.value_bytes[at].sum()),
+                tasks,
+                dags,
+                from_us(int(rows.updated_us[at[0]])),
+                from_us(int(rows.updated_us[at[-1]])),
+                None if skew is None else timedelta(microseconds=skew),
+                _because(how, written, retention),
+            )
+        )
+    return lines
+
+
+def _rarer_as_one(lived: Int64s) -> Int64s:
+    """Give retentions beyond the `_SHOWN` most frequent one number that is none, `NO_EXPIRY`."""
+    values, where, counts = np.unique(lived, return_inverse=True, return_counts=True)
+    values[np.argsort(-counts, kind="stable")[_SHOWN:]] = NO_EXPIRY
+    return values[where]
+
+
+def _rounded(lived: Int64s) -> Int64s:
+    """Return retentions to three digits or so: what a program chose, without the way to the server."""
+    sign, size = np.sign(lived), np.abs(lived)
+    step = np.select(
+        [size >= as_us(timedelta(hours=6)), size >= as_us(timedelta(minutes=5)), size >= as_us(timedelta(seconds=5))],
+        [as_us(timedelta(minutes=1)), as_us(timedelta(seconds=1)), as_us(timedelta(milliseconds=100))],
+        1000,
+    )
+    rounded: Int64s = sign * ((size + step // 2) // step * step)
+    return rounded
+
+
+def _because(how: How, written: Written, retention: int) -> str:
+    if how is How.DEFAULT:
+        if retention == NO_EXPIRY:
+            return "no expiry and no flag: default_retention_days was 0"
+        if written.told:
+            return "given as a default_retention_days"
+        if retention // DAY_US == written.defaults[0]:
+            return "whole days that most tasks share on the newest days"
+        return "whole days that most tasks shared, and left together for a newer default"
+    if how is How.EXPLICIT:
+        if retention == NO_EXPIRY:
+            return "several retentions, each of fewer rows than those listed"
+        whole = retention % DAY_US == 0 and retention > 0
+        return (
+            "whole days, but not those that most tasks shared then" if whole else "not whole days, which a default is"
+        )
+    if how is How.NEVER:
+        told = "flagged NEVER_EXPIRE"
+        return "no expiry, flagged or, by the defaults given, never written otherwise" if written.told else told
+    if how is How.UNTOLD:
+        return "no expiry; the layout has no flag that tells NEVER_EXPIRE from a default of 0"
+    return "asset rows have no retention"
