@@ -103,10 +103,7 @@ def measured(rows: int) -> dict[str, Any]:
     dags = iter(range(4, 200))  # another Dag each time: what is held for a Dag that was asked before is worth less
     report["one candidate of a Dag, ms"] = {
         "storekit, a new Dag": round(
-            statistics.median(
-                seconds(lambda: of_storekit(14, DAG % next(dags))) for _ in range(repeats)  # noqa: B023
-            )
-            * 1000,
+            statistics.median(seconds(lambda: of_storekit(14, DAG % next(dags))) for _ in range(repeats)) * 1000,
             3,
         ),
         "storekit, the same Dag": median_ms(lambda days: of_storekit(days, DAG % 3), 200),

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from storekit.retention import load_policies
-
 from storekit.frames.contract import ASSETS, TASKS
+from storekit.retention import load_policies
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]

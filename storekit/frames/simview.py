@@ -175,7 +175,7 @@ def _picture(simulation: Simulation) -> str:
         line = run.timeline(most=_CLEANUPS_DRAWN)
         # What the first cleanup takes is in the table; drawn, it would press all else flat. Many teeth are no picture.
         drawn = np.arange(len(line.at_us)) > 0 if 0 < len(run.runs_us) <= _TEETH else line.after
-        drawn = drawn if len(run.runs_us) else ~drawn
+        drawn = (drawn | (np.arange(len(drawn)) == len(drawn) - 1)) if len(run.runs_us) else ~drawn
         days = (line.at_us[drawn] - line.at_us[0]) / 86_400_000_000
         ends = (each[drawn, 0] for each in (line.bytes.expected, line.bytes.low, line.bytes.high))
         lines.append(Line(run.policy.name, days, *ends))
@@ -184,17 +184,10 @@ def _picture(simulation: Simulation) -> str:
         lines,
         days=length,
         starts=f"{simulation.now:%Y-%m-%d}",
-        ends=_end(simulation),
+        ends=f"{simulation.now + simulation.horizon:%Y-%m-%d}",
     )
     names = ", ".join(each.name for each in simulation.policies)
     return as_image(svg, alt=f"bytes over time under {names}; over_time() has the numbers")
-
-
-def _end(simulation: Simulation) -> str:
-    try:
-        return f"{simulation.now + simulation.horizon:%Y-%m-%d}"
-    except OverflowError:
-        return "after the year 9999"
 
 
 def simulation_dict(simulation: Simulation) -> dict[str, Any]:

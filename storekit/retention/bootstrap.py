@@ -11,7 +11,7 @@ __all__ = ["band", "drawn_days", "futures", "held_back"]
 _BLOCK = 7
 _HELD = 10
 """Fewer held-back days say nothing: one or two lie outside anyway."""
-_SURE = 0.99
+SURE = 0.99
 """This many of the paths keep to the level over their days."""
 _TRIED = 12
 """How many widths are tried between the quantiles asked for and the outermost paths."""
@@ -96,8 +96,11 @@ def _counted(rng: np.random.Generator, means: Floats) -> Floats:
     return np.asarray(np.where(means < _LARGE, rng.poisson(np.minimum(means, _LARGE)), means), np.float64)
 
 
-def band(paths: Floats, level: float, *, calibrated: bool = True) -> tuple[Floats, Floats]:
-    """Return low and high [days] over paths [replicates, days]; what they promise is said at `Forecast`."""
+def band(paths: Floats, level: float, *, calibrated: bool = True, sure: float = SURE) -> tuple[Floats, Floats]:
+    """Return low and high [days] over paths [replicates, days]; what they promise is said at `Forecast`.
+
+    ``sure``: this many of the paths keep to the level over their days, if it can be had.
+    """
     ranked = np.sort(paths.T, axis=1)
     last = len(paths) - 1
     allowed = int(np.ceil((1.0 - level) * paths.shape[1] - 1e-9))
@@ -109,7 +112,7 @@ def band(paths: Floats, level: float, *, calibrated: bool = True) -> tuple[Float
         if not calibrated:
             break
         outside = ((paths < low) | (paths > high)).sum(axis=1)
-        if (outside <= allowed).mean() >= _SURE:
+        if (outside <= allowed).mean() >= sure:
             break
     return low.copy(), high.copy()
 

@@ -14,7 +14,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from storekit.retention.shapes import Fit, Floats, Growth, Window
+from storekit.retention.shapes import DAYS_FOR_GROWTH, Fit, Floats, Growth, Window
 
 __all__ = ["Column", "doubts_of"]
 
@@ -76,10 +76,10 @@ def _about_length(columns: Sequence[Column], horizon: int) -> Iterator[str]:
             yield f"{who}: never seen; zeros are forecast because nothing is known"
         elif days == 1:
             yield f"{seen}; that supports no band: the one given assumes Poisson counts, the least that days scatter"
-        elif days < 7:
-            yield f"{seen}; only a constant level is forecast, and growth or weekdays would not be seen"
         elif days < 7 * _WEEKS:
-            yield f"{seen}, less than {_WEEKS} weeks: a pattern of weekdays would not be seen"
+            yield f"{seen}; only a constant level is forecast, and growth or weekdays would not be seen"
+        elif days < DAYS_FOR_GROWTH:
+            yield f"{seen}, less than {DAYS_FOR_GROWTH}: growth would not be seen"
         if 0 < days < horizon:
             yield f"{who}: {horizon} days are forecast from {days} of history; the further days are a guess"
 

@@ -17,7 +17,8 @@ __all__ = ["Fit", "Growth", "Window", "choose", "curve", "solve"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-DAYS_FOR_GROWTH = 7
+DAYS_FOR_GROWTH = 28
+"""Four weeks: fewer days cannot tell growth from a few busy ones, and growth is what a forecast multiplies."""
 WEEKS_FOR_WEEKDAYS = 3
 STEEPEST = float(np.log(20.0))
 """An exponential is fitted up to a factor of 20 over the seen days; what is steeper is no growth but a start."""
@@ -26,6 +27,8 @@ STRAIGHT_AFTER = 1.0
 
 Otherwise two weeks of fast growth would be billions of rows a quarter later.
 """
+FLAT_AFTER = 1.5
+"""One window ahead growth ends: for longer than it was seen it is not believed."""
 _TABLE = np.linspace(-STEEPEST, STEEPEST, 121)
 
 
@@ -116,6 +119,7 @@ def curve(growth: Growth, height: Floats, slope: Floats, time: Floats) -> Floats
     """Return levels [replicates, days] of curves given by two numbers each; never negative."""
     if growth is Growth.CONSTANT:
         return np.repeat(height[:, None], len(time), axis=1)
+    time = np.minimum(time, FLAT_AFTER)
     if growth is Growth.LINEAR:
         return np.maximum(height[:, None] + slope[:, None] * time, 0.0)
     rising = np.maximum(slope, 0.0)[:, None]

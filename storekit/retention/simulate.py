@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from storekit.retention.bootstrap import band
 from storekit.retention.flow import Flow
 from storekit.retention.forecast import Forecast
 from storekit.retention.future import Future, Shares, shares_of
@@ -272,10 +273,11 @@ class PolicyRun:
         return rows, sizes
 
     def _band(self, paths: Floats) -> Band:
+        """Return the band of a stock over time: its errors last, so whole paths must keep to it, not single days."""
         forecast = self.setting.forecast
         assert forecast is not None  # noqa: S101 - there are paths
-        tail = (1 - forecast.level) / 2
-        low, high = np.quantile(paths, [tail, 1 - tail], axis=0)
+        ends = [band(paths[:, :, group], forecast.level) for group in range(paths.shape[2])]
+        low, high = (np.stack(each, axis=1) for each in zip(*ends, strict=True)) if ends else (paths[0], paths[0])
         return Band(paths.mean(axis=0), low, high)
 
 

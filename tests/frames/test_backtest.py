@@ -1,4 +1,4 @@
-"""A year with known truth: what the store held on each of its last 92 days, foretold from snapshots of the first 273."""
+"""A year with known truth: what the store held in its last 92 days, foretold from snapshots of the first 273."""
 
 from __future__ import annotations
 
@@ -62,8 +62,9 @@ def test_the_store_of_the_last_quarter_lies_in_the_band(workload: str) -> None:
         truth = [int(counts[day - RETENTION : day].sum()) for day in range(KNOWN + 1, KNOWN + AHEAD + 1)]
         inside = (line["rows_low"] <= truth) & (truth <= line["rows_high"])
         held.append(float(inside.mean()))
-        # A band that holds everything says nothing: of a sum of 30 Poisson days it need not be ten deviations wide.
+        # A band that holds everything says nothing. A sum of 30 Poisson days that is known in its mean would take 3.3.
         noise = np.sqrt(np.asarray(truth, float))
-        assert float(((line["rows_high"] - line["rows_low"]) / noise).mean()) < 14
-    # Errors of a stock last for weeks: one year may lie outside for long, years together may not.
+        assert float(((line["rows_high"] - line["rows_low"]) / noise).mean()) < 9
+    # Errors of a stock last for weeks, and of growth for good: one year may lie outside for long, most may not.
     assert np.mean(held) >= 0.85, held
+    assert np.mean(np.array(held) >= 0.85) >= 0.75, held

@@ -100,9 +100,19 @@ def test_weekday_factors_are_found() -> None:
 
 def test_doubt_about_growth_widens_the_band_with_distance() -> None:
     counts = drawn(np.random.default_rng(3), 1000 * (1 + DAYS[:60] / 200), 0.05)
-    result = forecast(history(counts), 90)
+    result = forecast(history(counts), 60)
     widths = (result.high - result.low)[:, 0]
-    assert widths[-7:].mean() > 1.5 * widths[:7].mean()
+    assert widths[-7:].mean() > 1.3 * widths[:7].mean()
+
+
+def test_a_few_days_of_growth_are_not_multiplied() -> None:
+    """Four weeks are the least that growth is read from, and it is believed for as long again as it was seen."""
+    doubling = 100 * 2 ** (DAYS / 7)
+    assert str(forecast(history(doubling[:27]), 90).models[0]) == "constant"
+    result = forecast(history(100 * (1 + DAYS[:28] / 28)), 90)
+    assert str(result.models[0]) != "constant"
+    assert result.expected[27, 0] > 1.2 * result.expected[0, 0]
+    assert result.expected[30:, 0] == pytest.approx(result.expected[30, 0])
 
 
 def test_a_growth_that_is_only_likely_is_in_some_paths() -> None:
@@ -223,7 +233,8 @@ def test_a_wide_history_is_not_drowned_in_accidents() -> None:
     [
         (1, "rows: only 1 day of history; that supports no band"),
         (3, "rows: only 3 days of history; only a constant level is forecast"),
-        (20, "rows: only 20 days of history, less than 3 weeks"),
+        (20, "rows: only 20 days of history; only a constant level is forecast"),
+        (27, "rows: only 27 days of history, less than 28: growth would not be seen"),
     ],
 )
 def test_a_short_history_says_so(days: int, begins: str) -> None:
@@ -231,15 +242,14 @@ def test_a_short_history_says_so(days: int, begins: str) -> None:
     result = forecast(history(counts, names=["rows"]), 30)
     assert result.doubts[0].startswith(begins)
     assert result.doubts[1] == f"rows: 30 days are forecast from {days} of history; the further days are a guess"
-    assert not result.models[0].weekly
-    if days < 7:
-        assert str(result.models[0]) == "constant"
+    assert result.models[0].growth == "constant"
+    if not result.models[0].weekly:
         assert result.expected[:, 0] == pytest.approx(counts.mean())
 
 
-def test_a_history_of_three_weeks_is_long_enough() -> None:
-    assert forecast(history(np.full(21, 24.0)), 21).doubts == ()
-    assert len(forecast(history(np.full(21, 24.0)), 22).doubts) == 1
+def test_a_history_of_four_weeks_is_long_enough() -> None:
+    assert forecast(history(np.full(28, 24.0)), 28).doubts == ()
+    assert len(forecast(history(np.full(28, 24.0)), 29).doubts) == 1
 
 
 def test_one_day_gives_a_poisson_band() -> None:
