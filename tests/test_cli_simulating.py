@@ -101,16 +101,29 @@ def test_forward_says_that_a_shorter_retention_deletes_nothing_more_today(
 def test_the_difference_says_who_lives_under_the_first_and_dies_under_another(
     saved: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("simulate", saved, "--days", "14,30", *IN_FIVE_DAYS)
+    # Five days later, all of them as-if: mid is gone too, as long as 30 days have not passed.
+    words = ("simulate", saved, "--days", "14,30", *IN_FIVE_DAYS, "--now", "2026-11-29T00:00:00Z")
     printed = said(capsys, *words)
-    assert "live under 'as written' at 2026-11-29 00:00:00 UTC, and are gone under another policy" in printed
+    after = "after the cleanup at 2026-11-29 00:00:00 UTC"
+    assert f"live under 'as written' {after}, and are gone under another policy" in printed
     _, table = printed.split("gone under another policy:\n")
     assert cells(table, "14 days   report") == ["14 days", "report", "1", "1.0 kB"]
     assert cells(table, "14 days   etl") == ["14 days", "etl", "2", "11 B"]
     assert "30 days   " not in table
     _, table = said(capsys, *words, "--top", "1").split("gone under another policy:\n")
     assert cells(table, "14 days   (others") == ["14 days", "(others: 1)", "2", "11 B"]
-    assert cells(printed, "14 days")[1:4] == ["3 rows, 3.0 kB", "2 rows, 110 B", "1 row, 100 B"]
+    assert cells(printed, "14 days")[1:4] == ["4 rows, 3.0 kB", "1 row, 100 B", "1 row, 100 B"]
+    later = said(capsys, "simulate", saved, "--days", "14", "--mode", "as-if", "--no-forecast")
+    assert "live under 'as written' after the cleanup at 2026-11-24" in later  # when 90 days on, none of them would be
+    assert cells(later.split("gone under another policy:\n")[1], "14 days   report") == [
+        "14 days",
+        "report",
+        "1",
+        "1.0 kB",
+    ]
+    assert "live under 'as written' at 2026-11-29 00:00:00 UTC" in said(
+        capsys, "simulate", saved, "--days", "14", "--horizon", "5d"
+    )
 
 
 def test_unsafe_rows_are_counted_and_listed_when_asked(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +132,8 @@ def test_unsafe_rows_are_counted_and_listed_when_asked(saved: Path, capsys: pyte
     listed = said(capsys, *words, "--unsafe")
     line = cells(listed, "etl")
     assert line[:3] == ["etl", "r", "t"]
-    assert line[-1] == "gone already, and the task is not finished"
+    took = "expired 2026-11-18 00:00:00 UTC; the cleanup of 2026-11-24 00:00:00 UTC deletes it"
+    assert line[-1] == f"{took}, and the task is not finished"
     assert "unsafe under '30 days'" not in listed
     assert "unsafe: no row under any policy" in said(capsys, "simulate", saved, "--days", "30", "--unsafe")
     waits = said(capsys, *words, "--retry-wait", "5d")
@@ -133,11 +147,13 @@ def test_unsafe_rows_are_counted_and_listed_when_asked(saved: Path, capsys: pyte
 
 def test_by_shows_each_group_at_the_end(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("simulate", saved, "--days", "14", *IN_FIVE_DAYS)
-    _, table = said(capsys, *words, "--by", "dag_id").split("by dag_id, at 2026-11-29 00:00:00 UTC:\n")
-    assert cells(table, "etl      as written") == ["etl", "as written", "3", "111 B"]
-    assert cells(table, "etl      14 days") == ["etl", "14 days", "1", "100 B"]
-    assert cells(table, "report   14 days") == ["report", "14 days", "0", "0 B"]
-    _, table = said(capsys, *words, "--by", "key", "--top", "1").split("by key,")
+    now, end = "after the cleanup at 2026-11-24 00:00:00 UTC (now)", "at 2026-11-29 00:00:00 UTC"
+    _, table = said(capsys, *words, "--by", "dag_id").split(f"by dag_id, {now} and {end} (end):\n")
+    assert cells(table, "etl      as written") == ["etl", "as written", "3", "111 B", "3", "111 B"]
+    assert cells(table, "etl      14 days") == ["etl", "14 days", "2", "110 B", "1", "100 B"]
+    assert cells(table, "report   14 days") == ["report", "14 days", "0", "0 B", "0", "0 B"]
+    forward = ("simulate", saved, "--days", "14", "--horizon", "5d", "--no-forecast")
+    _, table = said(capsys, *forward, "--by", "key", "--top", "1").split(f"by key, {end}:\n")
     assert cells(table, "(others)   as written")[2:] == ["4", "1.1 kB"]
 
 
@@ -171,8 +187,7 @@ def test_json_is_the_whole(saved: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_policies_come_from_files_numbers_and_the_configuration(
     saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("mine", "as written"):
-        (tmp_path / f"{name}.toml").write_text(f'name = "{name}"\ndefault_retention_days = 3\n')
+    (tmp_path / "mine.toml").write_text('name = "mine"\ndefault_retention_days = 3\n')
     (tmp_path / "two.yaml").write_text("policies: [{name: a}, {name: b, cleanup_every: never}]")
     (tmp_path / "airflow.cfg").write_text("[state_store]\ndefault_retention_days = 11\n")
     files = ("--policy", tmp_path / "mine.toml", "--policy", tmp_path / "two.yaml")
@@ -186,9 +201,10 @@ def test_policies_come_from_files_numbers_and_the_configuration(
         in printed
     )
     assert "--config names one" in said(capsys, "simulate", saved, "--current")
+    (tmp_path / "as written.toml").write_text("batch_size = 0\n")  # that it may be, since it changes nothing
     given = said(capsys, "simulate", saved, "--policy", tmp_path / "as written.toml", "--days", "5", "--format", "json")
     names = [(each["name"], each["default_retention_days"]) for each in json.loads(given)["policies"]]
-    assert names == [("as written", 3), ("5 days", 5)]
+    assert names == [("as written", None), ("5 days", 5)]
 
 
 def test_older_snapshots_are_history(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -304,6 +320,9 @@ def test_candidates_of_ones_own(saved: Path, tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "short.json").write_text('{"default_retention_days": 2}')
     printed = said(capsys, "recommend", saved, "--policy", tmp_path / "short.json", "--format", "csv")
     assert [row["policy"] for row in csv.DictReader(io.StringIO(printed))] == ["short", "as written"]
+    printed = said(capsys, "recommend", saved, "--days", "7,14", "--days", "2", "--format", "csv")
+    names = {row["policy"] for row in csv.DictReader(io.StringIO(printed))}
+    assert names == {"as written", "2 days", "7 days", "14 days"}
 
 
 # --- what all share --------------------------------------------------------------------------------------------
@@ -329,6 +348,13 @@ def test_candidates_of_ones_own(saved: Path, tmp_path: Path, capsys: pytest.Capt
         (("simulate", "--days", "14", "--mode", "sideways"), 2, "argument --mode"),
         (("simulate", "--days", "14", "--by", "run_id"), 2, "argument --by"),
         (("simulate", "--days", "14", "--top", "0"), 2, "--top 0"),
+        (("simulate", "--days", "14", "--by", "key", "--top", "201"), 2, "--top 201 is too many groups"),
+        (("simulate", "--policy", "as written.toml"), 2, "--policy as written.toml names a policy 'as written'"),
+        (("recommend", "--policy", "as written.toml"), 2, "give it another name in its file"),
+        (("simulate", "--days", "14", "--skew", "60"), 2, "--skew='60' is no duration"),
+        (("curve", "--skew", "13h"), 2, "less than 12 hours"),
+        (("recommend", "--skew", "soon"), 2, "for example 1min or 30s"),
+        (("curve", "--key", "\udcff"), 2, "holds a lone surrogate"),
         (("simulate", "--days", "14", "--default", "-3"), 2, "argument --default"),
         (("simulate", "--days", "14", "--unsafe", "--format", "csv"), 2, "--format json"),
         (("simulate", "--days", "14", "--history", "x", "--no-forecast"), 2, "--no-forecast"),
@@ -355,6 +381,7 @@ def test_wrong_calls_are_refused_with_their_place(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "fourteen.toml").write_text('name = "14 days"\n')
+    (tmp_path / "as written.toml").write_text("default_retention_days = 14\n")
     (tmp_path / "never.toml").write_text('cleanup_every = "never"\n')
     (tmp_path / "bad.toml").write_text(
         '[[policies]]\nname = "a"\ndefault_retention_days = -1\n'
@@ -385,8 +412,8 @@ def test_hostile_names_are_inert(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (tmp_path / "policy.json").write_text(json.dumps({"name": name, "default_retention_days": 3}))
     chosen = ("--policy", tmp_path / "policy.json")
     for words in (
-        ("simulate", where, *chosen, "--mode", "as-if", "--by", "dag_id", "--top", "999", "--unsafe"),
-        ("simulate", where, *chosen, "--by", "key", "--top", "999"),
+        ("simulate", where, *chosen, "--mode", "as-if", "--by", "dag_id", "--top", "200", "--unsafe"),
+        ("simulate", where, *chosen, "--by", "key", "--top", "200"),
         ("recommend", where, *chosen, "--risks", name, "--limit", "0"),
         ("curve", where, "--dag-id", "\x1b[31mred", "--key", "\u202e"),
     ):
@@ -395,7 +422,7 @@ def test_hostile_names_are_inert(tmp_path: Path, capsys: pytest.CaptureFixture[s
         if words[0] != "curve":
             assert "\\x1b[31mred" in printed
             assert "a\\u202eb [red]<b>\\u200b" in printed
-    grouped = json.loads(said(capsys, "simulate", where, *chosen, "--by", "key", "--top", "999", "--format", "json"))
+    grouped = json.loads(said(capsys, "simulate", where, *chosen, "--by", "key", "--top", "200", "--format", "json"))
     assert {row["key"] for row in grouped["by"]} == set(names)
     listed = said(capsys, "recommend", where, *chosen, "--risks", name, "--format", "csv")
     assert {row["dag_id"] for row in csv.DictReader(io.StringIO(listed, newline=""))} == set(names)
@@ -403,6 +430,39 @@ def test_hostile_names_are_inert(tmp_path: Path, capsys: pytest.CaptureFixture[s
     for file in ("escape.json", "no\x1b[31mfile.toml"):
         assert main(["simulate", str(where), "--policy", str(tmp_path / file)]) == 2
         assert "\x1b" not in capsys.readouterr().err
+
+
+def test_very_long_names_are_shortened_in_tables_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clock, name = ManualClock(TAKEN - timedelta(days=20)), "d" * 200
+    backend = MetastoreStateBackend(tmp_path / "long.db", clock=clock)
+    backend.create_tables()
+    backend.add_dag_run(name, "r")
+    backend.add_task_instance(sk.TaskScope(name, "r", "t"), state="running")
+    backend.set(sk.TaskScope(name, "r", "t"), name, "1", expires_at=clock.now() + timedelta(days=30))
+    backend.close()
+    where = save(tmp_path / "long.db", tmp_path / "saved")
+    (tmp_path / "policy.json").write_text(json.dumps({"name": "p" * 200, "default_retention_days": 3}))
+    chosen = ("--policy", tmp_path / "policy.json", "--default", "30")
+    words = ("simulate", where, *chosen, "--mode", "as-if", "--by", "key", "--unsafe")
+    for each in (words, ("recommend", where, *chosen, "--risks", "p" * 200)):
+        printed = said(capsys, *each)
+        assert f"{'d' * 59}…" in printed
+        assert "d" * 60 not in printed
+    assert said(capsys, *words, "--format", "json").count(f'"{name}"') > 2
+
+
+def test_how_far_clocks_may_differ_can_be_said(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clock = ManualClock(TAKEN - timedelta(days=20))
+    backend = MetastoreStateBackend(tmp_path / "late.db", clock=clock)
+    backend.create_tables()
+    backend.add_dag_run("etl", "r")
+    backend.set(sk.TaskScope("etl", "r", "t"), "k", "1", expires_at=clock.now() + timedelta(days=30, seconds=90))
+    backend.close()
+    where = save(tmp_path / "late.db", tmp_path / "saved")
+    for words in (("simulate", "--days", "14"), ("curve", "--days", "14"), ("recommend", "--days", "14")):
+        for skew, how in (("2min", "default"), ("1min", "explicit")):
+            call = (words[0], where, *words[1:], "--default", "30", "--skew", skew, "--format", "json")
+            assert [row["written"] for row in json.loads(said(capsys, *call))["written"]] == [how]
 
 
 def test_stores_with_nothing_or_next_to_nothing_in_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from storekit.frames.display import human_bytes, human_margin, plain
 
-__all__ = ["console", "print_frame", "print_lines"]
+__all__ = ["console", "print_cells", "print_frame", "print_lines"]
 
 # A pipe has no width: lines must not be cut to a terminal's.
 _PIPE_WIDTH = 1_000_000
@@ -54,16 +54,25 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def print_frame(frame: pd.DataFrame, columns: Sequence[str]) -> None:
     """Print the named columns of a frame as a table."""
+    heads = [_HEADINGS.get(name, name).replace("_", " ") for name in columns]
+    kinds = [frame[name].dtype for name in columns]
+    right = [
+        place
+        for place, kind in enumerate(kinds)
+        if pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)
+    ]
+    rows = frame[list(columns)].itertuples(index=False, name=None)
+    body = ([_cell(name, value) for name, value in zip(columns, row, strict=True)] for row in rows)
+    print_cells(heads, body, right=right)
+
+
+def print_cells(head: Sequence[str], body: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """Print texts as a table; ``right`` says which columns stand to the right."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for name in columns:
-        numeric = pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name])
-        table.add_column(
-            Text(_HEADINGS.get(name, name).replace("_", " ")),
-            justify="right" if numeric else "left",
-            overflow="fold",
-        )
-    for row in frame[list(columns)].itertuples(index=False, name=None):
-        table.add_row(*(Text(_cell(name, value)) for name, value in zip(columns, row, strict=True)))
+    for place, name in enumerate(head):
+        table.add_column(Text(plain(name)), justify="right" if place in right else "left", overflow="fold")
+    for row in body:
+        table.add_row(*(Text(plain(cell)) for cell in row))
     console().print(table)
 
 

@@ -28,14 +28,6 @@ def add_simulating(subcommands: argparse._SubParsersAction[argparse.ArgumentPars
     add_url(simulate)
     _add_policies(simulate, "play")
     simulate.add_argument(
-        "--days",
-        type=whole_days,
-        action="append",
-        default=[],
-        metavar="N",
-        help="play default_retention_days = N; 0: no expiry; several as 7,14,30 or repeated",
-    )
-    simulate.add_argument(
         "--current", action="store_true", help="play what the configuration says (see --config), named current"
     )
     simulate.add_argument("--horizon", default="90d", metavar="DURATION", help="how long: 90d, 36h (default: 90d)")
@@ -50,7 +42,11 @@ def add_simulating(subcommands: argparse._SubParsersAction[argparse.ArgumentPars
     _add_defaults(simulate)
     simulate.add_argument("--by", choices=["dag_id", "task_id", "key"], help="also for each of these")
     simulate.add_argument(
-        "--top", type=count, default=20, metavar="N", help="of --by and of lists: the N of most bytes (default: 20)"
+        "--top",
+        type=count,
+        default=20,
+        metavar="N",
+        help="of --by, 200 at most, and of lists: the N of most bytes (default: 20)",
     )
     simulate.add_argument(
         "--unsafe", action="store_true", help="list the rows of unfinished tasks that would go before the next try"
@@ -65,7 +61,11 @@ def add_simulating(subcommands: argparse._SubParsersAction[argparse.ArgumentPars
     )
     simulate.add_argument("--no-forecast", action="store_true", help="leave out what may be written in future")
     simulate.add_argument(
-        "--seed", type=count, default=0, metavar="N", help="of the forecast: the same gives the same (default: 0)"
+        "--seed",
+        type=count,
+        default=0,
+        metavar="N",
+        help="of the forecast: the same gives the same, of a saved snapshot (default: 0)",
     )
     add_config(simulate)
     add_format(simulate)
@@ -92,7 +92,7 @@ def add_simulating(subcommands: argparse._SubParsersAction[argparse.ArgumentPars
         "recommend", help="which policies are worth choosing", description=simulating.recommend.__doc__
     )
     add_url(recommend)
-    _add_policies(recommend, "weigh (default: default_retention_days from 1 to 365)")
+    _add_policies(recommend, "weigh", " (default: default_retention_days from 1 to 365)")
     recommend.add_argument(
         "--look-back",
         default="7d",
@@ -108,13 +108,21 @@ def add_simulating(subcommands: argparse._SubParsersAction[argparse.ArgumentPars
     recommend.set_defaults(run=simulating.recommend)
 
 
-def _add_policies(parser: argparse.ArgumentParser, what: str) -> None:
+def _add_policies(parser: argparse.ArgumentParser, what: str, otherwise: str = "") -> None:
     parser.add_argument(
         "--policy",
         action="append",
         default=[],
         metavar="FILE",
-        help=f"policies to {what}: a .toml, .yaml or .json file; may be repeated",
+        help=f"policies to {what}{otherwise}: a .toml, .yaml or .json file; may be repeated",
+    )
+    parser.add_argument(
+        "--days",
+        type=whole_days,
+        action="append",
+        default=[],
+        metavar="N",
+        help=f"{what} default_retention_days = N; 0: no expiry; several as 7,14,30 or repeated",
     )
 
 
@@ -125,6 +133,12 @@ def _add_defaults(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="N",
         help="every default_retention_days that was ever in force, as 30,14 or repeated (default: inferred)",
+    )
+    parser.add_argument(
+        "--skew",
+        default="1min",
+        metavar="DURATION",
+        help="how far a row's retention may lie from whole days and still be a default's (default: 1min)",
     )
 
 

@@ -50,6 +50,7 @@ def simulate(options: argparse.Namespace) -> int:
             history=history,
             retry_wait=options.retry_wait,
             defaults=_defaults(options),
+            skew=options.skew,
             seed=options.seed,
         )
         if options.format == "csv":
@@ -69,11 +70,12 @@ def curve(options: argparse.Namespace) -> int:
     Rows that were written with a retention of their own go by it, whatever the default.
     """
     table = options.format == "table"
+    options.skew = _skew(options)
     days = options.days or (_CURVE_DAYS if table else range(366))
     chosen = {name: getattr(options, name) for name in ("dag_id", "task_id", "key")}
     with snapshot_of(options) as taken:
         now = options.now or taken.info.taken_at
-        found = taken.retention_curve(days, now=now, defaults=_defaults(options), **chosen)
+        found = taken.retention_curve(days, now=now, defaults=_defaults(options), skew=options.skew, **chosen)
         if options.format == "csv":
             _write_csv(found)
         elif options.format == "json":
@@ -94,11 +96,17 @@ def recommend(options: argparse.Namespace) -> int:
     """
     if options.limit is not None and options.risks is None:
         raise QueryError("--limit is of the rows of --risks", hint="add --risks POLICY, or leave --limit out")
-    policies = _policies(options) if options.policy else None
+    options.skew = _skew(options)
+    policies = _policies(options) if options.policy or options.days else None
     look_back, wait = _span(options.look_back, "--look-back"), _span(options.retry_wait, "--retry-wait")
     with snapshot_of(options) as taken:
         advice = taken.recommend(
-            policies, now=options.now, look_back=look_back, retry_wait=wait, defaults=_defaults(options)
+            policies,
+            now=options.now,
+            look_back=look_back,
+            retry_wait=wait,
+            defaults=_defaults(options),
+            skew=options.skew,
         )
         risks = None
         if options.risks is not None:
@@ -134,7 +142,7 @@ def _policies(options: argparse.Namespace, config: StateStoreConfig | None = Non
     from storekit.retention.policyfile import load_policies
 
     given = [(f"--policy {file}", each) for file in options.policy for each in load_policies(file)]
-    numbers = [each for several in getattr(options, "days", ()) for each in several]
+    numbers = [each for several in options.days for each in several]
     given += [(f"--days {each}", Policy(default_retention_days=each)) for each in numbers]
     if getattr(options, "current", False):
         given.append(("--current", Policy.current(config)))
@@ -149,12 +157,21 @@ def _policies(options: argparse.Namespace, config: StateStoreConfig | None = Non
             raise QueryError(said, hint="leave one out, or give it another name in its file: names tell results apart")
         places[each.name] = place
     as_written = Policy()
-    first = [] if as_written.name in places else [as_written]
-    return [*first, *(each for _, each in given)]
+    taken = places.get(as_written.name)
+    if taken is None:
+        return [as_written, *(each for _, each in given)]
+    if as_written not in (each for _, each in given):
+        raise QueryError(
+            f"{taken} names a policy {as_written.name!r} that is not: it would stand for the store as it is",
+            hint="give it another name in its file",
+        )
+    return [each for _, each in given]
 
 
 def _check_simulate(options: argparse.Namespace) -> None:
     """Refuse what cannot be, in the words that were typed, before anything is read."""
+    from storekit.frames.series import MOST_GROUPS
+
     options.horizon, options.retry_wait = (
         _span(options.horizon, "--horizon"),
         _span(options.retry_wait, "--retry-wait"),
@@ -167,8 +184,13 @@ def _check_simulate(options: argparse.Namespace) -> None:
                 f"--horizon: it ends after the year 9999, from {options.now.isoformat()} on",
                 hint="a shorter --horizon, or an earlier --now",
             ) from None
+    options.skew = _skew(options)
     if options.top < 1:
         raise QueryError("--top 0 is no number of groups", hint="1 or more")
+    if options.by is not None and options.top > MOST_GROUPS:
+        raise QueryError(
+            f"--top {options.top:,} is too many groups for --by", hint=f"{MOST_GROUPS} at most: all others are one"
+        )
     if options.history and options.no_forecast:
         raise QueryError("--history is for the forecast", hint="leave --history or --no-forecast out")
     if options.unsafe and options.format == "csv":
@@ -179,6 +201,12 @@ def _span(text: str, option: str) -> timedelta:
     from storekit.frames.instants import as_span
 
     return as_span(text, option)
+
+
+def _skew(options: argparse.Namespace) -> timedelta:
+    from storekit.frames.instants import as_skew
+
+    return as_skew(options.skew, "--skew")
 
 
 def _defaults(options: argparse.Namespace) -> list[int] | None:
@@ -200,7 +228,8 @@ def _head(info: SnapshotInfo, now: Any) -> dict[str, Any]:
 
 
 def _rests_on(taken: Snapshot, options: argparse.Namespace, assumptions: Sequence[str]) -> dict[str, Any]:
-    return {"written": _records(taken.written(defaults=_defaults(options))), "assumptions": list(assumptions)}
+    written = taken.written(defaults=_defaults(options), skew=options.skew)
+    return {"written": _records(written), "assumptions": list(assumptions)}
 
 
 def _simulation_document(played: Simulation, options: argparse.Namespace) -> dict[str, Any]:

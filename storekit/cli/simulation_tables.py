@@ -7,18 +7,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import pandas as pd
-from rich import box
 from rich.cells import cell_len
-from rich.table import Table
 from rich.text import Text
 
-from storekit.cli.render import console, print_frame, print_lines
+from storekit.cli.render import console, print_cells, print_frame, print_lines
 from storekit.cli.wording import note_as_typed
 from storekit.config import StateStoreConfig
 from storekit.frames.advice import Advice
-from storekit.frames.display import human_bytes, human_count, human_instant, human_rows, plain
+from storekit.frames.display import human_bytes, human_count, human_instant, human_rows, plain, shorten
 from storekit.frames.simulation import Simulation
-from storekit.frames.simview import advice_cells, advice_heading, heading, source, span_text, summary_cells
+from storekit.frames.simview import (
+    advice_cells,
+    advice_heading,
+    heading,
+    short_policy,
+    source,
+    span_text,
+    summary_cells,
+)
 from storekit.frames.snapshot import SnapshotInfo
 from storekit.retention.durations import spell_duration
 from storekit.retention.lives import Mode
@@ -30,6 +36,7 @@ TABLE_ROWS = 20
 """Rows that a table lists unless it is told otherwise."""
 
 _NARROWEST = 20
+_LONGEST_NAME = 60  # of a Dag, a task or a key in a table; json and csv hold it whole
 _AMBIGUOUS = "never-expire-or-default-0"
 
 
@@ -37,7 +44,7 @@ def print_simulation(played: Simulation, options: argparse.Namespace, config: St
     """Print what policies would do over time, and who would live or die."""
     forward = played.mode is Mode.FORWARD
     print_lines([*heading(played), ""])
-    _print_cells(*summary_cells(played))
+    print_cells(*summary_cells(played))
     print_lines([""])
     _print_notes(_legend(played))
     if forward:
@@ -73,8 +80,11 @@ def _legend(played: Simulation) -> list[tuple[str, str]]:
     return [
         ("deleted now", f"rows that exist, and a cleanup at {human_instant(played.now)} deletes; kept now: all others"),
         ("at the end", f"what is there at {human_instant(played.now + played.horizon)}; {to_come}"),
-        ("peak", "the most bytes after the first cleanup, and when"),
-        ("largest", "the most rows that one cleanup deletes"),
+        (
+            "peak",
+            "the most bytes from the first cleanup on, and when; a range is from what is expected to the high end",
+        ),
+        ("largest", "the most rows that one cleanup deletes; a range likewise"),
         ("unsafe", unsafe),
     ]
 
@@ -101,13 +111,14 @@ def _print_difference(played: Simulation, top: int, *, forward: bool) -> None:
     if not others:
         return
     body = [line for other in others for line in _difference_lines(played, first, other, top)]
-    end = human_instant(played.now + played.horizon)
-    print_lines(["", f"rows that exist, live under {first.name!r} at {end}, and are gone under another policy:"])
+    when = human_instant(played.compared_at)
+    when = f"at {when}" if forward else f"after the cleanup at {when}"
+    print_lines(["", f"rows that exist, live under {first.name!r} {when}, and are gone under another policy:"])
     if not body:
         why = ": in forward mode a policy does not touch rows that exist" if forward else ""
         print_lines([f"  none{why}"])
         return
-    _print_cells(["policy", "dag id", "rows", "bytes"], body, right=(2, 3))
+    print_cells(["policy", "dag id", "rows", "bytes"], body, right=(2, 3))
     if not forward and (played.written["written"] == _AMBIGUOUS).any():
         print_lines(["  Rows of which is not known whether they ever expire are among them: see what this rests on."])
 
@@ -118,7 +129,8 @@ def _difference_lines(played: Simulation, first: Policy, other: Policy, top: int
     rest = found.iloc[top:]
     if len(rest):
         lines.append((f"(others: {human_count(len(rest))})", int(rest["rows"].sum()), int(rest["value_bytes"].sum())))
-    return [[other.name, dag_id, human_count(rows), human_bytes(size)] for dag_id, rows, size in lines]
+    name = short_policy(other.name)
+    return [[name, _short(dag_id), human_count(rows), human_bytes(size)] for dag_id, rows, size in lines]
 
 
 def _print_unsafe(played: Simulation, *, listed: bool) -> None:
@@ -138,11 +150,16 @@ def _print_unsafe(played: Simulation, *, listed: bool) -> None:
             _print_left_out(count, TABLE_ROWS, "--format json lists all")
 
 
+def _short(name: str) -> str:
+    return shorten(plain(name), _LONGEST_NAME)
+
+
 def _print_rows(rows: pd.DataFrame) -> None:
     """Print endangered rows: all are tasks' rows, for asset rows never expire."""
     # 3.4: an expansion's rows differ by nothing else.
     region = ["region_id"] if rows["region_id"].notna().any() else []
     identity = ["dag_id", "run_id", "task_id", "map_index", *region, "key"]
+    rows = rows.assign(**{name: rows[name].map(_short) for name in ("dag_id", "task_id", "key")})
     print_frame(rows, [*identity, "value_bytes", "task_state", "updated_at", "expires_under", "reason"])
 
 
@@ -152,24 +169,34 @@ def _print_left_out(total: int, shown: int, how: str) -> None:
 
 
 def _print_groups(played: Simulation, by: str, top: int) -> None:
-    """Print what each group holds at the end, under each policy."""
+    """Print what each group holds under each policy: at the end, and as-if just after the first cleanup too."""
+    as_if = played.mode is Mode.AS_IF
     grouped = played.over_time(by, top=top)
-    ends = grouped[grouped["moment"] != "before cleanup"]
-    ends = ends[ends["at"] == ends.groupby("policy")["at"].transform("max")]
-    of_policies = [part.to_dict("records") for _, part in ends.groupby("policy", sort=False)]
-    body = [
+    grouped = grouped[grouped["moment"] != "before cleanup"]
+    moments = [_lines_at(grouped, by, which) for which in ((0, -1) if as_if else (-1,))]
+    body = [[*lines[0], *(cell for line in lines[1:] for cell in line[2:])] for lines in zip(*moments, strict=True)]
+    end = human_instant(played.now + played.horizon)
+    when = f"after the cleanup at {human_instant(played.now)} (now) and at {end} (end)" if as_if else f"at {end}"
+    print_lines(["", f"by {by}, {when}:{'' if body else ' no rows'}"])
+    if body:
+        heads = ["rows now", "bytes now", "rows at the end", "bytes at the end"] if as_if else ["rows", "bytes"]
+        print_cells([by.replace("_", " "), "policy", *heads], body, right=range(2, 2 + len(heads)))
+
+
+def _lines_at(grouped: pd.DataFrame, by: str, which: int) -> list[list[str]]:
+    """Return group, policy, rows and bytes at each policy's first (0) or last (-1) instant."""
+    parts = [part for _, part in grouped.groupby("policy", sort=False)]
+    of_policies = [part[part["at"] == part["at"].iloc[which]].to_dict("records") for part in parts]
+    return [
         [
-            row[by] if row["group"] == by else f"({row['group']})",
-            row["policy"],
+            _short(row[by]) if row["group"] == by else f"({row['group']})",
+            short_policy(row["policy"]),
             span_text(row["rows_low"], row["rows_high"], human_count),
             span_text(row["bytes_low"], row["bytes_high"], human_bytes),
         ]
         for lines in zip(*of_policies, strict=True)
         for row in lines
     ]
-    print_lines(["", f"by {by}, at {human_instant(played.now + played.horizon)}:{'' if body else ' no rows'}"])
-    if body:
-        _print_cells([by.replace("_", " "), "policy", "rows", "bytes"], body, right=(2, 3))
 
 
 def _print_assumptions(assumptions: Sequence[str]) -> None:
@@ -202,14 +229,14 @@ def print_curve(found: pd.DataFrame, info: SnapshotInfo, now: datetime, chosen: 
         ]
         for row in found.to_dict("records")
     ]
-    _print_cells(["days", "deleted", "bytes deleted", "kept", "bytes kept"], body, right=range(5))
+    print_cells(["days", "deleted", "bytes deleted", "kept", "bytes kept"], body, right=range(5))
     _print_assumptions(found.attrs["assumptions"])
 
 
 def print_advice(advice: Advice, name: str | None, risks: pd.DataFrame | None) -> None:
     """Print the candidates, and the rows that the named one puts at risk."""
     print_lines([*advice_heading(advice), ""])
-    _print_cells(*advice_cells(advice))
+    print_cells(*advice_cells(advice))
     wait = spell_duration(advice.simulation.setting.retry_wait)
     unfinished = f"their task is not finished, and its next try, within {wait}, may need them"
     if not advice.simulation.info.sees_task_instances:
@@ -217,8 +244,16 @@ def print_advice(advice: Advice, name: str | None, risks: pd.DataFrame | None) -
     print_lines([""])
     _print_notes(
         [
-            ("on the front", "no other candidate keeps fewer bytes at no more risk, or as many at less"),
-            ("at risk", "rows that would be gone although one of the next three holds; --risks POLICY lists them"),
+            (
+                "on the front",
+                "no other candidate keeps as few bytes, at both ends where there is a range, at as little risk, and "
+                "does better in one of these",
+            ),
+            (
+                "at risk",
+                "rows that would be gone, surely or perhaps, although one of the next three holds; --risks POLICY "
+                "lists them",
+            ),
             ("unfinished", unfinished),
             ("orphaning", "their value refers to an object, which would be left in storage"),
             ("recent", f"written within {spell_duration(advice.look_back)}, so that someone may want to see them"),
@@ -248,13 +283,3 @@ def _print_notes(notes: Iterable[tuple[str, str]]) -> None:
         for line in text.wrap(out, max(out.width - indent, _NARROWEST)):
             out.print(Text(margin + line.plain.rstrip()), soft_wrap=True)
             margin = " " * indent
-
-
-def _print_cells(head: Sequence[str], body: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """Print texts as a table; ``right`` says which columns stand to the right."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for place, name in enumerate(head):
-        table.add_column(Text(plain(name)), justify="right" if place in right else "left", overflow="fold")
-    for row in body:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    console().print(table)

@@ -20,6 +20,7 @@ _TYPED = (
     ("name an airflow.cfg, or leave path out", "name an airflow.cfg, or leave --config out"),
     ("'90d', '36h', or a timedelta", "for example 90d or 36h"),
     ("'90d', '36h', or timedelta(days=90)", "for example 90d or 36h"),
+    ("'1min', '30s', or a timedelta", "for example 1min or 30s"),
     ("leave now out", "leave --now out"),
     ("cleanup_every='1d'", 'give it cleanup_every = "1d", or leave it out'),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from storekit.errors import QueryError
 from storekit.frames.answers import answer_frame
+from storekit.frames.given import as_policies
 from storekit.frames.instants import as_span
 from storekit.frames.simulation import RETRY_WAIT, Simulation
 from storekit.retention.lives import Mode
@@ -39,7 +40,10 @@ _TABLE = pa.schema(
         pa.field("policy", pa.string(), nullable=False),
         pa.field("on_front", pa.bool_(), nullable=False),
         *(pa.field(f"kept_{name}", pa.int64(), nullable=False) for name in ("rows", "bytes", "rows_low", "bytes_low")),
-        *(pa.field(f"freed_{name}", pa.int64(), nullable=False) for name in ("rows", "bytes")),
+        *(
+            pa.field(f"freed_{name}", pa.int64(), nullable=False)
+            for name in ("rows", "bytes", "rows_high", "bytes_high")
+        ),
         *(
             pa.field(f"{name}_rows", pa.int64(), nullable=False)
             for name in ("risk", "unfinished", "orphaning", "recent")
@@ -55,13 +59,16 @@ class Advice:
     """Candidates weighed: what each would leave of the rows that exist, and what it would put at risk.
 
     Made by `Snapshot.recommend`. Each candidate is played as if it had been in force at every write, with one cleanup
-    at ``now``. A row is at risk if it would be gone and
+    at ``now``. A row is at risk if
 
-    - its task instance is not finished, or it expires within ``retry_wait`` and the next try may need it (unfinished);
-    - its value refers to an object, which would be left in storage (orphaning);
-    - it was written within ``look_back``, and someone may still want to see it (recent).
+    - its task instance is not finished, and a cleanup at ``now`` or within ``retry_wait`` of it deletes what the next
+      try may need (unfinished);
+    - it would be gone, and its value refers to an object, which would be left in storage (orphaning);
+    - it would be gone, and was written within ``look_back``: someone may still want to see it (recent).
 
-    A candidate is on the Pareto front if no other keeps fewer bytes at no more rows at risk, or as many bytes at fewer.
+    Where it is not known whether rows ever expire, bytes have two ends, and rows that are lost perhaps are at risk. A
+    candidate is on the Pareto front if no other is better in one of these three and in none worse: bytes kept at most,
+    bytes kept at least, rows at risk.
 
     Parameters
     ----------
@@ -85,18 +92,18 @@ class Advice:
     def __init__(
         self,
         snapshot: Snapshot,
-        candidates: Sequence[Policy] | None = None,
+        candidates: Policy | Iterable[Policy] | None = None,
         *,
         now: datetime | str | None = None,
         look_back: timedelta | str = LOOK_BACK,
         retry_wait: timedelta | str = RETRY_WAIT,
         defaults: Iterable[int] | None = None,
-        skew: timedelta = SKEW,
+        skew: timedelta | str = SKEW,
     ) -> None:
         given = [Policy(), *(Policy(default_retention_days=each) for each in CANDIDATE_DAYS)]
-        policies = given if candidates is None else [candidates] if isinstance(candidates, Policy) else candidates
+        policies = as_policies(given if candidates is None else candidates)
         for each in policies:
-            if isinstance(each, Policy) and each.cleanup_every is None:
+            if each.cleanup_every is None:
                 raise QueryError(
                     f"{each.name!r} never cleans up, so there is nothing to weigh", hint="cleanup_every='1d'"
                 )
@@ -126,9 +133,10 @@ class Advice:
         -------
         DataFrame
             policy (str), on_front (bool); kept_rows, kept_bytes, kept_rows_low, kept_bytes_low (int64; low: if
-            ambiguous rows are the default's), freed_rows, freed_bytes (int64: of all that is there); risk_rows (int64:
-            rows at risk, each once), unfinished_rows, orphaning_rows, recent_rows (int64: why; a row may be in
-            several); newest_lost (timedelta64[us]: the age of the youngest row that would be gone; missing: none),
+            ambiguous rows are the default's), freed_rows, freed_bytes, freed_rows_high, freed_bytes_high (int64: of all
+            that is there; high: as low before); risk_rows (int64: rows at risk, each once), unfinished_rows,
+            orphaning_rows, recent_rows (int64: why; a row may be in several); newest_lost (timedelta64[us]: the age of
+            the youngest row that would be gone, surely or perhaps; missing: none),
             beaten_by (str: a candidate that is better), same_as (str: an earlier candidate that would delete the very
             same rows; it stands for both). Both are missing on the front. Fewest bytes first.
         """
@@ -140,12 +148,12 @@ class Advice:
         first: dict[bytes, str] = {}
         for line, fingerprint in zip(lines, fingerprints, strict=True):
             better = [other for other in lines if _beats(other, line)]
-            best = min(better, key=lambda other: (other["risk_rows"], other["kept_bytes"]), default=None)
+            best = min(better, key=lambda other: (other["risk_rows"], *_weights(other)), default=None)
             same = first.setdefault(fingerprint, line["policy"])
             line["beaten_by"] = None if best is None else best["policy"]
             line["same_as"] = None if same == line["policy"] else same
             line["on_front"] = best is None and line["same_as"] is None
-        lines.sort(key=lambda line: (line["kept_bytes"], line["risk_rows"]))
+        lines.sort(key=_weights)
         return answer_frame(pa.Table.from_pylist(lines, schema=_TABLE))
 
     @property
@@ -193,7 +201,7 @@ class Advice:
         at_most = run.dead(run.lives.soonest_us, now_us) if run.lives.ambiguous else gone
         risks = self._risks(run)
         total, freed, freed_most = (int(rows.value_bytes[mask].sum()) for mask in (slice(None), gone, at_most))
-        lost = rows.updated_us[gone]
+        lost = rows.updated_us[at_most]  # as risks: what is lost perhaps counts
         names = ("unfinished_rows", "orphaning_rows", "recent_rows")
         return {
             "policy": run.policy.name,
@@ -203,6 +211,8 @@ class Advice:
             "kept_bytes_low": total - freed_most,
             "freed_rows": int(gone.sum()),
             "freed_bytes": freed,
+            "freed_rows_high": int(at_most.sum()),
+            "freed_bytes_high": freed_most,
             "risk_rows": int((risks[0] | risks[1] | risks[2]).sum()),
             **{name: int(mask.sum()) for name, mask in zip(names, risks, strict=True)},
             "newest_lost": None if not len(lost) else timedelta(microseconds=now_us - int(lost.max())),
@@ -220,6 +230,9 @@ class Advice:
 
 
 def _beats(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    ours = (one["kept_bytes"], one["risk_rows"])
-    theirs = (other["kept_bytes"], other["risk_rows"])
-    return ours != theirs and ours[0] <= theirs[0] and ours[1] <= theirs[1]
+    ours, theirs = _weights(one), _weights(other)
+    return ours != theirs and all(our <= their for our, their in zip(ours, theirs, strict=True))
+
+
+def _weights(line: dict[str, Any]) -> tuple[int, int, int]:
+    return line["kept_bytes"], line["kept_bytes_low"], line["risk_rows"]

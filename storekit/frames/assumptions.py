@@ -64,26 +64,36 @@ def _forward(simulation: Simulation) -> list[str]:
     )
     if first is None:
         return [said]
+    at_once = simulation.now == simulation.info.taken_at
     rows, sizes = simulation._run(first).deleted()
     today = "nothing" if not rows[0] else f"{human_rows(int(rows[0]))} ({human_bytes(int(sizes[0]))})"
-    at_once = simulation.now == simulation.info.taken_at
     when = "today's cleanup" if at_once else f"the cleanup of {_at(simulation.now)}"
+    if any(each.cleanup_every is None for each in simulation.policies):
+        when += ", where it runs,"
     said += (
-        f" So {when} deletes {today} whichever policy is in force, the present configuration included: a shorter "
-        f"retention deletes nothing more {'today' if at_once else 'then'}."
+        f" So {when} deletes {today} whichever policy is in force, the present configuration included: "
+        f"a shorter retention deletes nothing more {'today' if at_once else 'then'}."
     )
     lines = [said]
     for each in simulation.policies:
         days = each.default_retention_days
         if days:
-            begins = _after(simulation.now, timedelta(days=days))
+            begins = _after(simulation.info.taken_at, timedelta(days=days))
             lines.append(
                 f"{plain(each.name)}: the first rows written under default_retention_days = {days} expire "
-                f"{days} {'day' if days == 1 else 'days'} from now, {begins}."
+                f"{_days(days)} {'from now' if at_once else 'after the snapshot'}, {begins}."
             )
         elif days == 0:
             lines.append(f"{plain(each.name)}: with default_retention_days = 0, new rows never expire.")
     return lines
+
+
+def _days(days: int) -> str:
+    return f"{human_count(days)} {'day' if days == 1 else 'days'}"
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
 
 
 def _after(now: datetime, by: timedelta) -> str:
@@ -117,20 +127,18 @@ def of_writing(known: Understood) -> tuple[str, ...]:
     by_default = int((written.is_(How.DEFAULT)).sum())
     if written.told:
         said.append(
-            f"Defaults as given: {', '.join(map(str, written.defaults)) or 'none'}; {human_rows(by_default)} of those "
-            "retentions were written by the default, all others by their programs."
+            f"Defaults as given: {', '.join(map(str, written.defaults)) or 'none'}. They wrote "
+            f"{human_rows(by_default)}; all others have a retention of their program's own, or none."
         )
     elif by_default:
-        days = ", before that ".join(f"{each} days" for each in written.defaults) or "0: no expiry"
+        days = ", before that ".join(_days(each) for each in written.defaults) or "0: no expiry"
         said.append(
             f"How rows were written is inferred from expires_at less updated_at: default_retention_days was {days}; "
             f"{human_rows(by_default)} by it. written shows the evidence; give defaults= if you know them."
         )
     else:
-        said.append(
-            "No row looks as if the default wrote it, so a default changes none of them. Give defaults= if you know "
-            "better."
-        )
+        said.append("No row with an expiry looks as if the default wrote it. Give defaults= if you know better.")
+    said += [f"Doubt: {each}." for each in written.doubts]
     explicit = int(written.is_(How.EXPLICIT).sum())
     if explicit:
         said.append(
@@ -139,14 +147,14 @@ def of_writing(known: Understood) -> tuple[str, ...]:
         )
     untold = written.is_(How.UNTOLD)
     if untold.any():
-        size = human_bytes(int(rows.value_bytes[untold].sum()))
+        size, count = human_bytes(int(rows.value_bytes[untold].sum())), int(untold.sum())
         said.append(
-            f"{human_rows(int(untold.sum()))} ({size}) have no expiry, and this layout has no flag: NEVER_EXPIRE, or a "
+            f"{human_rows(count)} ({size}) {_have(count)} no expiry, and this layout has no flag: NEVER_EXPIRE, or a "
             "default of 0. Numbers have a low and a high end for them. If the default was never 0, say so with "
             "defaults=."
         )
     skews = [each.skew for each in known.evidence if each.how is How.DEFAULT and each.skew is not None]
-    if skews:
+    if skews and not any("skew=" in each for each in written.doubts):
         largest = max(skews)
         seen = "under a second" if largest < _SHORT else f"up to {largest.total_seconds():.0f} s"
         said.append(
@@ -183,11 +191,12 @@ def _of_forecast(simulation: Simulation) -> list[str]:
         return ["Future writes are left out: after now the store only shrinks."]
     seen = flow.history.seen[:, : flow.kinds]
     days = int(seen.sum(axis=0).max()) if flow.kinds else 0
-    counted = int(flow.counted.sum())
+    if not flow.kinds:
+        return ["There is no task row to see writes by, so no future write is forecast."]
     said = [
-        f"Future writes are a forecast from {human_rows(counted)} written in the {human_count(days)} "
-        f"{'day' if days == 1 else 'days'} before the snapshot: level, growth and weekly shape as far as they show, "
-        f"bands that hold {forecast.level:.0%} of what a bootstrap draws (seed {forecast.seed}).",
+        f"Future writes are a forecast from what was written in the {_days(days)} before the snapshot and can still be "
+        "seen: level, growth and weekly shape as far as they show, bands that hold "
+        f"{forecast.level:.0%} of what a bootstrap draws (seed {forecast.seed}).",
         "The forecast sees survivors only: a key that was written again shows its last write, rows that were cleared "
         "or deleted with their DagRun show none, and rows with a short retention show a short time. The mix of Dags, "
         "keys, sizes and retentions is taken to stay as it is.",
@@ -197,6 +206,11 @@ def _of_forecast(simulation: Simulation) -> list[str]:
         said.append(
             f"A row that expired {spell_duration(timedelta(days=uncleaned.days))} before the snapshot is still there, "
             "so no cleanup is taken to have run since: short retentions are seen that much further back."
+        )
+    if simulation.now > simulation.info.taken_at:
+        said.append(
+            f"From the snapshot to {_at(simulation.now)} rows are written under each policy, and no cleanup runs: the "
+            "first one finds what expired in all that time."
         )
     said += [f"Doubt: {each}" for each in forecast.doubts]
     return said

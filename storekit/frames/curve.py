@@ -12,7 +12,7 @@ import pandas as pd
 
 from storekit.errors import QueryError
 from storekit.frames.assumptions import of_curve
-from storekit.frames.instants import as_instant
+from storekit.frames.instants import as_instant, as_text
 from storekit.retention.rows import as_instant_us
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["curve_frame"]
 
 _MOST_DAYS = 2**62
+_LOOKING_BACK = (
+    "The instant lies before the snapshot, which does not show the store of that time: a row that was written later "
+    "counts as kept, and one that was deleted since, or written again, is not seen as it was.",
+)
 
 
 def curve_frame(
@@ -29,13 +33,13 @@ def curve_frame(
     now: datetime | str | None,
     selection: tuple[str | None, str | None, str | None],
     defaults: Iterable[int] | None,
-    skew: timedelta,
+    skew: timedelta | str,
 ) -> pd.DataFrame:
     """Return what `Snapshot.retention_curve` returns."""
     candidates = _checked(days)
     for name, text in zip(("dag_id", "task_id", "key"), selection, strict=True):
-        if text is not None and not isinstance(text, str):
-            raise QueryError(f"{name}={text!r} is no text", hint=f"one {name}, exactly as stored")
+        if text is not None:
+            as_text(text, name)
     at = snapshot.info.taken_at if now is None else as_instant(now)
     understood = snapshot._retained.understood(defaults, skew)
     dag_id, task_id, key = selection
@@ -53,7 +57,7 @@ def curve_frame(
             "kept_bytes_low": curve.value_bytes - curve.deleted_bytes_high,
         }
     )
-    frame.attrs["assumptions"] = of_curve(understood)
+    frame.attrs["assumptions"] = (*of_curve(understood), *(_LOOKING_BACK if at < snapshot.info.taken_at else ()))
     return frame
 
 

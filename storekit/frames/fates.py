@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +17,12 @@ from storekit.errors import QueryError
 from storekit.frames.answers import answer_frame
 from storekit.frames.contract import ROWS
 from storekit.frames.display import human_instant, plain
+from storekit.frames.instants import as_text
 from storekit.frames.paging import check_page
 from storekit.frames.series import GROUPED_BY
 from storekit.retention.durations import spell_duration
 from storekit.retention.lives import CLEARED, Mode
-from storekit.retention.rows import NO_EXPIRY, Int64s, as_instant_us, from_us
+from storekit.retention.rows import NO_EXPIRY, Int64s, as_instant_us, as_us, from_us
 from storekit.retention.simulate import PolicyRun, Setting
 from storekit.retention.written import How
 
@@ -104,11 +106,14 @@ class Fates:
 
     def unsafe(self, run: PolicyRun, limit: int | None, offset: int) -> pd.DataFrame:
         """Return what `Simulation.unsafe` returns."""
-        wait, now = spell_duration(self._setting.retry_wait), as_instant_us(self._setting.now)
+        start, every = as_instant_us(self._setting.now), as_us(run.policy.cleanup_every or timedelta.max)
 
         def reason(at: int) -> str:
-            when = "already" if run.lives.soonest_us[at] < now else f"within {wait}"
-            return f"gone {when}, and the task is not finished"
+            # Past the horizon too, as `PolicyRun.unsafe` goes; a row that expires at a cleanup is for the next.
+            expires = int(run.lives.soonest_us[at])
+            takes = start + max(0, (expires - start) // every + 1) * every
+            when = f"{'expired' if expires < start else 'expires'} {human_instant(from_us(expires))}"
+            return f"{when}; the cleanup of {human_instant(from_us(takes))} deletes it, and the task is not finished"
 
         return self.endangered(run, run.unsafe(), reason, limit, offset)
 
@@ -158,7 +163,13 @@ class Fates:
         self, run: PolicyRun, dag_id: str, task_id: str, key: str, run_id: str | None, map_index: int | None
     ) -> str:
         """Return what `Simulation.explain` returns."""
-        asked = {"dag_id": dag_id, "task_id": task_id, "key": key, "run_id": run_id, "map_index": map_index}
+        texts = {"dag_id": dag_id, "task_id": task_id, "key": key} | ({} if run_id is None else {"run_id": run_id})
+        for name, text in texts.items():
+            as_text(text, name)
+        if map_index is not None and (isinstance(map_index, bool) or not isinstance(map_index, Integral)):
+            raise QueryError(f"map_index={map_index!r} is no whole number", hint="as stored: -1 for an unmapped task")
+        index = None if map_index is None else int(map_index)
+        asked = {"dag_id": dag_id, "task_id": task_id, "key": key, "run_id": run_id, "map_index": index}
         numbers = self._engine.query("retained_row", {**asked, "size": _FOUND}).column(0).to_pylist()
         if len(numbers) != 1:
             what = ", ".join(f"{name}={value!r}" for name, value in asked.items() if value is not None)

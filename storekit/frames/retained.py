@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storekit.frames.answers import answer_frame
+from storekit.frames.instants import as_skew
 from storekit.retention.ages import AgeIndex
 from storekit.retention.rows import NO_EXPIRY, Int64s, Labels, StoreRows
 from storekit.retention.written import Evidence, Written, infer
@@ -82,15 +83,15 @@ class Retained:
         """All rows, by last write."""
         return read_store_rows(self._engine, self._total)
 
-    def understood(self, defaults: Iterable[int] | None, skew: timedelta) -> Understood:
+    def understood(self, defaults: Iterable[int] | None, skew: timedelta | str) -> Understood:
         """Return the rows with how they were written; the last reading is kept."""
-        told = as_told(defaults)
+        told, skew = as_told(defaults), as_skew(skew)
         if self._reading is None or self._reading[0] != (told, skew):
             written = infer(self.rows, defaults=told, skew=skew)
             self._reading = ((told, skew), Understood(self.rows, written, AgeIndex(self.rows, written)))
         return self._reading[1]
 
-    def evidence(self, defaults: Iterable[int] | None, skew: timedelta) -> pd.DataFrame:
+    def evidence(self, defaults: Iterable[int] | None, skew: timedelta | str) -> pd.DataFrame:
         """Return what `Snapshot.written` returns."""
         lines = [{**vars(each), "written": each.how.word} for each in self.understood(defaults, skew).evidence]
         return answer_frame(pa.Table.from_pylist(lines, schema=_EVIDENCE))

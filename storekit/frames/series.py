@@ -14,9 +14,12 @@ from storekit.retention.lives import tally
 from storekit.retention.rows import Labels, StoreRows
 from storekit.retention.simulate import PolicyRun, Timeline
 
-__all__ = ["GROUPED_BY", "Groups", "cleanups_table", "groups_of", "summary_table", "timeline_table"]
+__all__ = ["GROUPED_BY", "MOST_GROUPS", "Groups", "cleanups_table", "groups_of", "summary_table", "timeline_table"]
 
 GROUPED_BY = ("dag_id", "task_id", "key")
+MOST_GROUPS = 200
+"""Of `Simulation.over_time`: each costs as much memory as the whole store's line does."""
+
 _INSTANT = pa.timestamp("us", "UTC")
 _OTHERS, _ASSETS = "others", "asset rows"
 
@@ -48,7 +51,9 @@ def groups_of(rows: StoreRows, by: str, top: int) -> Groups:
     if by not in GROUPED_BY:
         raise QueryError(f"cannot group by {by!r}", hint=f"one of {', '.join(GROUPED_BY)}")
     if isinstance(top, bool) or not isinstance(top, int) or top < 1:
-        raise QueryError(f"top={top!r} is no number of groups", hint="1 or more")
+        raise QueryError(f"top={top!r} is no number of groups", hint=f"1 to {MOST_GROUPS}")
+    if top > MOST_GROUPS:
+        raise QueryError(f"top={top:,} is too many groups", hint=f"{MOST_GROUPS} at most: all others are one group")
     labels: Labels = getattr(rows, by)
     total = len(labels.names)
     named = labels.codes >= 0
@@ -173,10 +178,14 @@ def _summary(run: PolicyRun) -> pa.Table:
     begun = slice(min(cleanups.num_rows, 1), None)  # what the first cleanup finds is not of the policy's making
     for name, band in (("rows", line.rows), ("bytes", line.bytes)):
         real |= {f"peak_{name}": float(band.expected[begun].max()), f"peak_{name}_high": float(band.high[begun].max())}
-    deleted = cleanups.column("deleted").to_numpy() + cleanups.column("future_deleted").to_numpy()
+    largest, largest_high = (
+        cleanups.column(f"deleted{end}").to_numpy() + cleanups.column(f"future_deleted{end}").to_numpy()
+        for end in ("", "_high")
+    )
     costs = {
         "cleanups": cleanups.num_rows,
-        "largest_cleanup_rows": round(float(deleted.max())) if len(deleted) else 0,
+        "largest_cleanup_rows": round(float(largest.max(initial=0))),
+        "largest_cleanup_rows_high": round(float(np.maximum(largest, largest_high).max(initial=0))),
         "batches": int(cleanups.column("batches").to_numpy().sum()),
         "unsafe_rows": int(run.unsafe().sum()),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,9 @@ import pyarrow as pa
 from storekit.errors import QueryError
 from storekit.frames.answers import answer_frame
 from storekit.frames.assumptions import of_simulation
-from storekit.frames.display import plain
 from storekit.frames.fates import Fates
-from storekit.frames.instants import as_instant, as_span
+from storekit.frames.given import as_drawing, as_history, as_mode, as_policies
+from storekit.frames.instants import as_instant, as_skew, as_span
 from storekit.frames.retained import as_told
 from storekit.frames.series import groups_of, summary_table, timeline_table
 from storekit.retention.flow import Sighting, flow_of
@@ -68,7 +68,7 @@ class Simulation:
     defaults, skew
         As for `Snapshot.written`.
     seed, level, replicates
-        Of the forecast's bootstrap: the same seed gives the same numbers; the band's share; how many paths.
+        Of the forecast's bootstrap: the same seed and snapshot give the same numbers; the band's share; how many paths.
 
     Raises
     ------
@@ -79,23 +79,23 @@ class Simulation:
     def __init__(
         self,
         snapshot: Snapshot,
-        policies: Policy | Sequence[Policy],
+        policies: Policy | Iterable[Policy],
         horizon: timedelta | str = "90d",
         mode: Mode | str = Mode.FORWARD,
         *,
         now: datetime | str | None = None,
         future: bool = True,
-        history: Sequence[Snapshot] = (),
+        history: Iterable[Snapshot] = (),
         retry_wait: timedelta | str = RETRY_WAIT,
         defaults: Iterable[int] | None = None,
-        skew: timedelta = SKEW,
+        skew: timedelta | str = SKEW,
         seed: int = 0,
         level: float = 0.9,
         replicates: int = 400,
     ) -> None:
         self._snapshot = snapshot
-        self.policies = _distinct(policies)
-        self.mode = _mode(mode)
+        self.policies = as_policies(policies)
+        self.mode = as_mode(mode)
         self.horizon = as_span(horizon, "horizon")
         self.now = snapshot.info.taken_at if now is None else as_instant(now)
         if self.now < snapshot.info.taken_at:
@@ -107,12 +107,13 @@ class Simulation:
             raise QueryError(
                 f"horizon={horizon!r} from {self.now.isoformat()} on ends after the year 9999", hint="a shorter one"
             )
-        self._defaults, self._skew = as_told(defaults), skew
-        self._understood = snapshot._retained.understood(self._defaults, skew)
+        self._defaults, self._skew = as_told(defaults), as_skew(skew)
+        older, drawing = as_history(history, self.info), as_drawing(seed, level, replicates)
+        self._understood = snapshot._retained.understood(self._defaults, self._skew)
         flow = prediction = None
         if future:
-            flow = flow_of(self._sighting(snapshot), [self._sighting(each) for each in self._checked(history)])
-            prediction = self._forecast(flow.history, seed, level, replicates)
+            flow = flow_of(self._sighting(snapshot), [self._sighting(each) for each in older])
+            prediction = self._forecast(flow.history, drawing)
         self.setting = Setting(
             rows=self._understood.rows,
             written=self._understood.written,
@@ -131,7 +132,7 @@ class Simulation:
     def _runs(self) -> dict[str, PolicyRun]:
         return {each.name: PolicyRun(each, self.setting) for each in self.policies}
 
-    def _forecast(self, history: Any, seed: int, level: float, replicates: int) -> Forecast:
+    def _forecast(self, history: Any, drawing: dict[str, Any]) -> Forecast:
         ahead = as_instant_us(self.now) - as_instant_us(self.info.taken_at) + self.horizon // timedelta(microseconds=1)
         days = max(1, -(-ahead // DAY_US))
         if days > MOST_FORECAST_DAYS:
@@ -139,25 +140,11 @@ class Simulation:
                 f"the simulation ends {days:,} days after the snapshot, too far to forecast what will be written",
                 hint=f"at most {MOST_FORECAST_DAYS:,} days, or future=False: then only what exists is played",
             )
-        return forecast(history, days, seed=seed, level=level, replicates=replicates)
+        return forecast(history, days, **drawing)
 
     def _sighting(self, snapshot: Snapshot) -> Sighting:
         known = snapshot._retained.understood(self._defaults, self._skew)
         return Sighting(known.rows, known.written, as_instant_us(snapshot.info.taken_at))
-
-    def _checked(self, history: Sequence[Snapshot]) -> Sequence[Snapshot]:
-        for each in history:
-            if each.info.taken_at >= self.info.taken_at:
-                raise QueryError(
-                    f"history: a snapshot of {each.info.taken_at.isoformat()} is not older than this one",
-                    hint="simulate the newest, and give the older ones as its history",
-                )
-            if not _same_store(each.info, self.info):
-                raise QueryError(
-                    f"history: a snapshot of {plain(each.info.database)}, not of {plain(self.info.database)}",
-                    hint="of the same store only",
-                )
-        return history
 
     @property
     def info(self) -> SnapshotInfo:
@@ -190,10 +177,10 @@ class Simulation:
             first cleanup, and what a success would have cleared before it; together all rows), deleted_now_high,
             deleted_now_bytes_high (int64: if ambiguous rows are the default's); end_rows, end_rows_low, end_rows_high,
             end_bytes, end_bytes_low, end_bytes_high, peak_rows, peak_rows_high, peak_bytes, peak_bytes_high
-            (float64: at the horizon, and at most from the first cleanup on), peak_at (datetime64[us, UTC]: of
-            peak_bytes);
-            cleanups, largest_cleanup_rows, batches (int64: runs, the rows of the largest, transactions of all);
-            unsafe_rows (int64: of unfinished tasks, gone within ``retry_wait``), unsafe_writes_per_day (float64).
+            (float64: at the horizon, and the most from the first cleanup on, as expected and at the high end), peak_at
+            (datetime64[us, UTC]: of peak_bytes); cleanups, largest_cleanup_rows, largest_cleanup_rows_high, batches
+            (int64: runs, the rows of the largest, the same at the high end, transactions of all);
+            unsafe_rows (int64: of unfinished tasks, deleted within ``retry_wait``), unsafe_writes_per_day (float64).
         """
         return answer_frame(summary_table(list(self._runs.values())))
 
@@ -205,7 +192,7 @@ class Simulation:
         by
             ``"dag_id"``, ``"task_id"`` or ``"key"``: for each of them; None: for the whole store.
         top
-            With ``by``: the groups of most bytes; the others are one.
+            With ``by``: the groups of most bytes, 200 at most; the others are one.
 
         Returns
         -------
@@ -259,7 +246,8 @@ class Simulation:
         a, b
             Policies of this simulation, or their names.
         at
-            The instant, a cleanup at it included, from ``now`` to the horizon; None: the horizon.
+            The instant, a cleanup at it included, from ``now`` to the horizon. None: as-if ``now``, since nearly all
+            that exists is gone by the horizon; forward the horizon, since policies differ in when cleanup runs only.
         limit, offset
             Which part of them, by natural key.
 
@@ -278,6 +266,13 @@ class Simulation:
     ) -> pd.DataFrame:
         """Return how many rows, and bytes, `difference` holds, by ``dag_id``, ``task_id`` or ``key``.
 
+        Parameters
+        ----------
+        a, b, at
+            As for `difference`.
+        *columns
+            What to group by.
+
         Returns
         -------
         DataFrame
@@ -288,8 +283,8 @@ class Simulation:
     def unsafe(self, policy: str | Policy, *, limit: int | None = None, offset: int = 0) -> pd.DataFrame:
         """Return the rows of unfinished tasks that may be gone before the next try needs them.
 
-        A row counts if its task instance is not finished and it expires within ``retry_wait`` of ``now``; none, where
-        cleanup never runs. How long the task really waits, the database does not say.
+        A row counts if its task instance is not finished and a cleanup within ``retry_wait`` of ``now`` deletes it;
+        ``reason`` says which. How long the task really waits, the database does not say.
 
         Returns
         -------
@@ -355,8 +350,13 @@ class Simulation:
         known = ", ".join(repr(each.name) for each in self.policies)
         raise QueryError(f"{name!r} is no policy of this simulation", hint=f"one of {known}")
 
+    @property
+    def compared_at(self) -> datetime:
+        """The instant at which `difference` compares, unless it is told another."""
+        return self.now if self.mode is Mode.AS_IF else self.now + self.horizon
+
     def _instant(self, at: datetime | str | None) -> int:
-        instant = self.now + self.horizon if at is None else as_instant(at)
+        instant = self.compared_at if at is None else as_instant(at)
         if not self.now <= instant <= self.now + self.horizon:
             raise QueryError(
                 f"at={instant.isoformat()} is outside the simulation",
@@ -373,30 +373,3 @@ class Simulation:
         from storekit.frames.simview import simulation_html
 
         return simulation_html(self)
-
-
-def _same_store(one: SnapshotInfo, other: SnapshotInfo) -> bool:
-    if one.database_id is None or other.database_id is None:
-        return one.database == other.database
-    return one.database_id == other.database_id
-
-
-def _distinct(policies: Policy | Sequence[Policy]) -> tuple[Policy, ...]:
-    given = (policies,) if isinstance(policies, Policy) else tuple(policies)
-    if not given:
-        raise QueryError("no policy to simulate", hint="snap.simulate([sk.Policy(default_retention_days=14)])")
-    for each in given:
-        if not isinstance(each, Policy):
-            raise QueryError(f"{each!r} is no policy", hint="sk.Policy(default_retention_days=14)")
-    names = [each.name for each in given]
-    for name in names:
-        if names.count(name) > 1:
-            raise QueryError(f"two policies are named {name!r}", hint="Policy(name=…): results are told apart by it")
-    return given
-
-
-def _mode(mode: Mode | str) -> Mode:
-    try:
-        return Mode(mode)
-    except ValueError:
-        raise QueryError(f"mode={mode!r} is unknown", hint="'forward' or 'as-if'") from None

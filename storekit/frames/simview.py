@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from storekit.frames.advice import Advice
     from storekit.frames.simulation import Simulation
     from storekit.frames.snapshotinfo import SnapshotInfo
+    from storekit.retention.forecast import Forecast
 
 __all__ = [
     "advice_cells",
@@ -35,6 +36,7 @@ __all__ = [
     "heading",
     "json_instant",
     "json_records",
+    "short_policy",
     "simulation_dict",
     "simulation_html",
     "simulation_text",
@@ -61,13 +63,13 @@ def summary_cells(simulation: Simulation) -> tuple[list[str], list[list[str]]]:
         unsure_bytes = row["deleted_now_bytes_high"] - row["deleted_now_bytes"]
         kept, kept_bytes = row["kept_now"], row["kept_now_bytes"]
         cells = [
-            shorten(plain(row["policy"]), _NAME),
+            short_policy(row["policy"]),
             _both(row["deleted_now"], row["deleted_now_high"], row["deleted_now_bytes"], row["deleted_now_bytes_high"]),
             _both(kept - unsure, kept, kept_bytes - unsure_bytes, kept_bytes),
             _both(row["end_rows_low"], row["end_rows_high"], row["end_bytes_low"], row["end_bytes_high"]),
-            f"{human_bytes(round(row['peak_bytes']))} on {row['peak_at']:%Y-%m-%d}",
+            f"{span_text(row['peak_bytes'], row['peak_bytes_high'], human_bytes)} on {row['peak_at']:%Y-%m-%d}",
             human_count(row["cleanups"]),
-            f"{human_count(row['largest_cleanup_rows'])} {row_word(row['largest_cleanup_rows'])}",
+            _rows(row["largest_cleanup_rows"], row["largest_cleanup_rows_high"]),
             f"{human_count(row['unsafe_rows'])} {row_word(row['unsafe_rows'])}",
         ]
         if "cleared" in head:
@@ -76,9 +78,18 @@ def summary_cells(simulation: Simulation) -> tuple[list[str], list[list[str]]]:
     return head, body
 
 
-def _both(rows: float, rows_high: float, size: float, size_high: float) -> str:
+def short_policy(name: str) -> str:
+    """Return a policy's name as a table's cell shows it."""
+    return shorten(plain(name), _NAME)
+
+
+def _rows(rows: float, rows_high: float) -> str:
     word = row_word(round(rows) if round(rows) == round(rows_high) else 2)
-    return f"{span_text(rows, rows_high, human_count)} {word}, {span_text(size, size_high, human_bytes)}"
+    return f"{span_text(rows, rows_high, human_count)} {word}"
+
+
+def _both(rows: float, rows_high: float, size: float, size_high: float) -> str:
+    return f"{_rows(rows, rows_high)}, {span_text(size, size_high, human_bytes)}"
 
 
 def span_text(low: float, high: float, said: Any) -> str:
@@ -195,7 +206,8 @@ def simulation_dict(simulation: Simulation) -> dict[str, Any]:
     return {
         "mode": simulation.mode.value,
         "now": json_instant(simulation.now),
-        "horizon_us": round(simulation.horizon.total_seconds() * 1_000_000),
+        "horizon_us": simulation.horizon // timedelta(microseconds=1),
+        "retry_wait_us": simulation.setting.retry_wait // timedelta(microseconds=1),
         "database": simulation.info.database,
         "layout": simulation.info.layout,
         "taken_at": json_instant(simulation.info.taken_at),
@@ -204,7 +216,26 @@ def simulation_dict(simulation: Simulation) -> dict[str, Any]:
         "written": json_records(simulation.written),
         "over_time": json_records(simulation.over_time()),
         "cleanups": json_records(simulation.cleanups),
+        "forecast": _forecast_dict(simulation.forecast),
         "assumptions": list(simulation.assumptions),
+    }
+
+
+def _forecast_dict(forecast: Forecast | None) -> dict[str, Any] | None:
+    """Return how a forecast was made; what it says is in the numbers over time."""
+    if forecast is None:
+        return None
+    return {
+        "seed": forecast.seed,
+        "level": forecast.level,
+        "replicates": len(forecast.paths),
+        "first_day": forecast.first_day.isoformat(),
+        "days": forecast.days,
+        "models": [
+            {"column": name, "growth": model.growth.value, "weekly": model.weekly, "seen_days": model.seen_days}
+            for name, model in zip(forecast.names, forecast.models, strict=True)
+        ],
+        "doubts": list(forecast.doubts),
     }
 
 
@@ -240,10 +271,10 @@ def advice_cells(advice: Advice) -> tuple[list[str], list[list[str]]]:
         lost = row["newest_lost"]
         body.append(
             [
-                shorten(plain(row["policy"]), _NAME),
+                short_policy(row["policy"]),
                 _standing(row),
                 _both(row["kept_rows_low"], row["kept_rows"], row["kept_bytes_low"], row["kept_bytes"]),
-                f"{human_count(row['freed_rows'])} {row_word(row['freed_rows'])}, {human_bytes(row['freed_bytes'])}",
+                _both(row["freed_rows"], row["freed_rows_high"], row["freed_bytes"], row["freed_bytes_high"]),
                 *(human_count(row[f"{name}_rows"]) for name in ("risk", "unfinished", "orphaning", "recent")),
                 "-" if pd.isna(lost) else f"{lost / pd.Timedelta(days=1):.1f} days old",
             ]
@@ -255,7 +286,7 @@ def _standing(row: Any) -> str:
     if row["on_front"]:
         return "on the front"
     same = not pd.isna(row["same_as"])
-    other = shorten(plain(row["same_as"] if same else row["beaten_by"]), _NAME)
+    other = short_policy(row["same_as"] if same else row["beaten_by"])
     return f"same as {other!r}" if same else f"beaten by {other!r}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -186,7 +186,7 @@ class Snapshot:
     def _retained(self) -> Retained:
         return Retained(self._engine, len(self))
 
-    def written(self, *, defaults: Iterable[int] | None = None, skew: timedelta = SKEW) -> pd.DataFrame:
+    def written(self, *, defaults: Iterable[int] | None = None, skew: timedelta | str = SKEW) -> pd.DataFrame:
         """Return how the rows were written, by the default or with a retention of their own, and what speaks for it.
 
         Parameters
@@ -194,7 +194,8 @@ class Snapshot:
         defaults
             Every ``default_retention_days`` that was ever in force, if you know; None: they are inferred.
         skew
-            How far ``expires_at - updated_at`` may lie from whole days and still be taken for them, inclusive.
+            How far ``expires_at - updated_at`` may lie from whole days and still be taken for them, inclusive: a
+            timedelta, or text such as ``"1min"``; less than 12 hours.
 
         Returns
         -------
@@ -215,7 +216,7 @@ class Snapshot:
         task_id: str | None = None,
         key: str | None = None,
         defaults: Iterable[int] | None = None,
-        skew: timedelta = SKEW,
+        skew: timedelta | str = SKEW,
     ) -> pd.DataFrame:
         """Return what each ``default_retention_days`` would delete, had it been in force at every write.
 
@@ -228,7 +229,8 @@ class Snapshot:
         days
             Candidates: whole days of at least 0.
         now
-            The instant of the cleanup: aware, or ISO text with a zone; None: when the snapshot was taken.
+            The instant of the cleanup: aware, or ISO text with a zone; None: when the snapshot was taken. One before
+            that looks back over the rows that the snapshot holds.
         dag_id, task_id, key
             Only rows of these, exactly; with a Dag or a task, asset rows are none of them.
         defaults, skew
@@ -244,7 +246,7 @@ class Snapshot:
         Raises
         ------
         QueryError
-            If a candidate or ``now`` is none.
+            If one of these cannot be.
         """
         from storekit.frames.curve import curve_frame
 
@@ -252,16 +254,16 @@ class Snapshot:
 
     def simulate(
         self,
-        policies: Policy | Sequence[Policy],
+        policies: Policy | Iterable[Policy],
         horizon: timedelta | str = "90d",
         mode: str = "forward",
         *,
         now: datetime | str | None = None,
         future: bool = True,
-        history: Sequence[Snapshot] = (),
+        history: Iterable[Snapshot] = (),
         retry_wait: timedelta | str = "1d",
         defaults: Iterable[int] | None = None,
-        skew: timedelta = SKEW,
+        skew: timedelta | str = SKEW,
         seed: int = 0,
         level: float = 0.9,
         replicates: int = 400,
@@ -290,13 +292,13 @@ class Snapshot:
 
     def recommend(
         self,
-        candidates: Sequence[Policy] | None = None,
+        candidates: Policy | Iterable[Policy] | None = None,
         *,
         now: datetime | str | None = None,
         look_back: timedelta | str = "7d",
         retry_wait: timedelta | str = "1d",
         defaults: Iterable[int] | None = None,
-        skew: timedelta = SKEW,
+        skew: timedelta | str = SKEW,
     ) -> Advice:
         """Return which policies are worth choosing: bytes against risk.
 

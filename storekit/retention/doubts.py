@@ -44,6 +44,8 @@ class Column:
         Its seen days, what was written on them and the shape; None where it was never seen.
     held_back
         Of the forecast of its last quarter: how many days were fitted, and the share of the rest that the band held.
+    burst
+        Days that were left out as a one-off, and what was written on them.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Column:
     counts: Floats
     fit: Fit | None
     held_back: tuple[int, float] | None
+    burst: tuple[tuple[int, float], ...] = ()
 
 
 def doubts_of(columns: Sequence[Column], first_day: date, horizon: int) -> tuple[str, ...]:
@@ -89,6 +92,11 @@ def _about(column: Column, window: Window, fit: Fit, first_day: date, alarms: fl
         return (first_day + timedelta(days=int(window.days[position]))).isoformat()
 
     counts = column.counts
+    for number, count in column.burst:
+        yield (
+            f"{_figure(count)} on {(first_day + timedelta(days=number)).isoformat()} alone, far more than on other "
+            "days: taken for a one-off, and left out of the forecast"
+        )
     residuals = _standardised(counts, fit)
     if (split := _stopped(counts, alarms)) is not None:
         before = _figure(float(counts[:split].mean()))

@@ -13,7 +13,19 @@ from storekit.retention.durations import read_duration
 from storekit.retention.matching import check_pattern
 from storekit.retention.mistakes import shown
 
-__all__ = ["MOST", "TASK_STATES", "count", "days", "flag", "interval", "label", "pattern", "states", "whole"]
+__all__ = [
+    "MOST",
+    "TASK_STATES",
+    "count",
+    "days",
+    "flag",
+    "interval",
+    "label",
+    "not_a_name",
+    "pattern",
+    "states",
+    "whole",
+]
 
 TASK_STATES = (
     "removed",
@@ -37,9 +49,11 @@ MOST = 2**63 - 1  # of the databases' BIGINT, and of TOML
 
 
 def whole(value: Any, most: int = MOST) -> int | None:
-    """Read a whole number of at least 0, or None."""
+    """Read a whole number of at least 0, or None. ``14.0`` is one: to JSON Schema it is an integer."""
     if value is None:
         return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     try:
         number = None if isinstance(value, bool) else operator.index(value)  # numpy's integers too
     except TypeError:
@@ -96,6 +110,15 @@ def label(value: Any) -> str | None:
     if any(unicodedata.category(each) in ("Cc", "Cs", "Zl", "Zp") for each in value):
         raise ValueError(f"{shown(value)} holds control characters: leave them out")
     return value
+
+
+def not_a_name(value: Any) -> str | None:
+    """Return why no Dag, task, key or state can be called so; None: one can."""
+    if not isinstance(value, str):
+        return f"{shown(value)} is no text: write it as it is stored"
+    if any(unicodedata.category(each) == "Cs" for each in value):
+        return f"{shown(value)} holds a lone surrogate, which no row can: write it as it is stored"
+    return None
 
 
 def pattern(value: Any) -> str | None:

@@ -24,7 +24,10 @@ from storekit.retention.written import DAY_US, Written
 __all__ = ["MOST_DAYS", "Flow", "Sighting", "flow_of"]
 
 MOST_DAYS = 366
-_MOST_KINDS = 12
+_MOST_KINDS = 24
+_FREQUENT = 8
+_UNLIKELY = 0.001
+"""Where so few histories would show no row by chance, a kind is taken not to have begun."""
 _SHORTEST_US = as_us(timedelta(minutes=1))
 """What expired stays until the next cleanup, so the last minute is seen whole, or all but always."""
 _STEP = np.log(1.05)
@@ -101,8 +104,10 @@ def flow_of(newest: Sighting, earlier: Sequence[Sighting] = ()) -> Flow:
     assert counted is not None  # noqa: S101
     visible_us = _visible(lasting_us, newest)
     _count_short(newest, kind, counted, visible_us, counts, seen)
+    _forget_before_begin(counts, seen)
     names = tuple(_name(each) for each in lasting_us)
-    first = from_us(int(ends[0]) - DAY_US).date() if days else from_us(newest.taken_us).date()
+    # A day of 24 hours is called by the date that most of it falls on.
+    first = from_us(int(ends[0]) - DAY_US // 2).date()
     history = DailyHistory(
         first, counts, seen, names=(*(f"rows {each}" for each in names), *(f"bytes {each}" for each in names))
     )
@@ -113,11 +118,16 @@ def _kinds_of(newest: Sighting) -> tuple[Int64s, Int64s]:
     """Return the kinds, as steps of 5 %, and how long, at least, the rows of each last."""
     task = ~newest.rows.is_asset
     steps, lived = _steps(newest.written)[task], newest.written.lived_us[task]
-    values, where, counts = np.unique(steps, return_inverse=True, return_counts=True)
-    shortest = np.full(len(values), NO_EXPIRY, np.int64)
-    np.minimum.at(shortest, where, lived)
-    kept = np.sort(np.argsort(-counts, kind="stable")[:_MOST_KINDS])
-    return values[kept], np.maximum(shortest[kept], 1)
+    values, counts = np.unique(steps, return_counts=True)
+    kept = np.arange(len(values))
+    if len(values) > _MOST_KINDS:
+        frequent = np.argsort(-counts, kind="stable")[:_FREQUENT]
+        spread = np.linspace(0, len(values) - 1, _MOST_KINDS - _FREQUENT).astype(int)
+        kept = np.union1d(frequent, spread)
+    kinds = values[kept]
+    shortest = np.full(len(kinds), NO_EXPIRY, np.int64)
+    np.minimum.at(shortest, _below(steps, kinds), lived)
+    return kinds, np.maximum(shortest, 1)
 
 
 _FOREVER = 10_000
@@ -147,15 +157,17 @@ def _uncleaned(sighting: Sighting) -> int:
 
 
 def _assigned(sighting: Sighting, kinds: Int64s) -> npt.NDArray[np.int32]:
-    """Return each row's kind: the nearest that is there, so that the mix of all rows is kept."""
+    """Return each row's kind: the longest that lasts no longer, so that none is counted where it may be gone."""
     if not len(kinds):
         return np.full(len(sighting.rows), -1, np.int32)
-    steps = _steps(sighting.written)
-    right = np.clip(np.searchsorted(kinds, steps), 0, len(kinds) - 1)
-    left = np.maximum(right - 1, 0)
-    nearest = np.where(np.abs(steps - kinds[left]) <= np.abs(kinds[right] - steps), left, right).astype(np.int32)
-    nearest[sighting.rows.is_asset] = -1
-    return nearest
+    kind = _below(_steps(sighting.written), kinds).astype(np.int32)
+    kind[sighting.rows.is_asset] = -1
+    return kind
+
+
+def _below(steps: Int64s, kinds: Int64s) -> npt.NDArray[np.intp]:
+    # An earlier snapshot may have shorter ones than the newest: they count with its shortest.
+    return np.maximum(np.searchsorted(kinds, steps, side="right") - 1, 0)
 
 
 def _days_seen(sightings: Sequence[Sighting]) -> int:
@@ -204,6 +216,21 @@ def _count_short(
         counts[-1, each] = float(recent.sum()) * scale
         counts[-1, kinds + each] = float(newest.rows.value_bytes[recent].sum()) * scale
         seen[-1, each] = seen[-1, kinds + each] = True
+
+
+def _forget_before_begin(counts: npt.NDArray[np.float64], seen: npt.NDArray[np.bool_]) -> None:
+    """Take the days before a kind's first row for unseen, where they are too many for chance: it had not begun."""
+    kinds = counts.shape[1] // 2
+    for each in range(kinds):
+        days = np.flatnonzero(seen[:, each])
+        written = counts[days, each]
+        if not written.any():
+            continue
+        first = int(np.argmax(written > 0))
+        # Of the days after its first one, how many saw any: a job that runs once a week may well have begun before.
+        busy = float((written[first + 1 :] > 0).mean()) if first + 1 < len(days) else 0.0
+        if (1 - busy) ** first < _UNLIKELY:
+            seen[days[:first], each] = seen[days[:first], kinds + each] = False
 
 
 def _name(visible_us: np.int64) -> str:

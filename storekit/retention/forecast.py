@@ -25,7 +25,7 @@ import numpy.typing as npt
 from storekit.errors import QueryError
 from storekit.retention.bootstrap import band, drawn_days, futures, held_back
 from storekit.retention.doubts import Column, doubts_of
-from storekit.retention.shapes import Floats, Growth, Window, choose
+from storekit.retention.shapes import Floats, Growth, Window, choose, one_off
 
 __all__ = ["Band", "DailyHistory", "Forecast", "Model", "forecast"]
 
@@ -238,7 +238,11 @@ def forecast(history: DailyHistory, days: int, *, seed: int = 0, replicates: int
             models.append(Model(Growth.CONSTANT, False, 0))
             columns.append(Column(history.name(column), None, np.empty(0), None, None))
             continue
-        window, counts = Window(seen, weekdays[seen]), history.counts[seen, column]
+        counts = history.counts[seen, column]
+        burst = one_off(seen, counts)
+        burst_days = tuple((int(day), float(count)) for day, count in zip(seen[burst], counts[burst], strict=True))
+        seen, counts = seen[~burst], counts[~burst]
+        window = Window(seen, weekdays[seen])
         fit = choose(window, counts)
         rng = np.random.default_rng([seed, 1, column])
         paths[column] = futures(rng, window, counts, fit, ahead, weekdays[ahead], past, again[:, seen], to_come)
@@ -246,7 +250,7 @@ def forecast(history: DailyHistory, days: int, *, seed: int = 0, replicates: int
         expected[:, column], weekly[:, column] = fit.at(window, ahead, weekdays[ahead]), fit.factors
         models.append(Model(fit.growth, fit.weekly, len(seen)))
         held = held_back(rng, window, counts, min(replicates, 200), level)
-        columns.append(Column(history.name(column), window, counts, fit, held))
+        columns.append(Column(history.name(column), window, counts, fit, held, burst_days))
     return Forecast(
         first_day=history.first_day + timedelta(days=past),
         paths=paths.transpose(1, 2, 0),

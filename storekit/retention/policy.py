@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from storekit.config import StateStoreConfig
+from storekit.errors import PolicyError
 from storekit.retention import fields
 from storekit.retention.durations import (
     AS_WRITTEN,
@@ -33,7 +34,8 @@ from storekit.retention.durations import (
 )
 from storekit.retention.fields import MOST, TASK_STATES
 from storekit.retention.matching import conditions, matched_rules, one_row
-from storekit.retention.mistakes import shown
+from storekit.retention.mistakes import policy_error, shown
+from storekit.retention.rows import StoreRows
 from storekit.retention.rules import A_DURATION, MOST_RULES, Checked, Rule, called, read_rules
 from storekit.state import NEVER_EXPIRE, NeverExpire
 
@@ -70,9 +72,13 @@ class Policy(Checked):
     """
 
     _what: ClassVar[str] = "the policy"
+    _example: ClassVar[str] = "Policy(default_retention_days=14)"
 
     name: Annotated[
-        str, BeforeValidator(lambda name: fields.label(name) or ""), Field(description="left out: the file's name")
+        str,
+        BeforeValidator(lambda name: fields.label(name) or ""),
+        WithJsonSchema({"type": ["string", "null"]}),
+        Field(description="left out: the file's name"),
     ] = ""
     default_retention_days: Annotated[
         int | None,
@@ -163,11 +169,15 @@ class Policy(Checked):
         Raises
         ------
         PolicyError
-            If a change is wrong.
+            If ``config`` is none, or a change is wrong.
         ConfigError
             If the configuration cannot be read.
         """
         config = StateStoreConfig.load() if config is None else config
+        if not isinstance(config, StateStoreConfig):
+            raise PolicyError(
+                f"{shown(config)} is no configuration", hint="Policy.current(sk.StateStoreConfig.load('airflow.cfg'))"
+            )
         given: dict[str, Any] = {
             "name": "current",
             "default_retention_days": config.default_retention_days,
@@ -192,7 +202,7 @@ class Policy(Checked):
         """
         if not self.rules:
             return None
-        row = one_row(dag_id=dag_id, task_id=task_id, key=key, value_bytes=value_bytes, task_state=task_state)
+        row = _row(dag_id, task_id, key, value_bytes, task_state)
         index = int(matched_rules(self, row)[0])
         return None if index < 0 else self.rules[index]
 
@@ -241,7 +251,7 @@ class Policy(Checked):
         dag_id, task_id, key, value_bytes, task_state
             As for `rule_for`.
         """
-        row = one_row(dag_id=dag_id, task_id=task_id, key=key, value_bytes=value_bytes, task_state=task_state)
+        row = _row(dag_id, task_id, key, value_bytes, task_state)
         told = {"dag_id": dag_id, "task_id": task_id, "key": key}
         values = {name: shown(value) for name, value in told.items()}
         values |= dict.fromkeys(("min_bytes", "max_bytes"), f"{value_bytes:,} bytes")
@@ -296,6 +306,18 @@ class Policy(Checked):
             for index, rule in enumerate(self.rules)
         ]
         return "\n".join(lines) + "\n"
+
+
+def _row(dag_id: str, task_id: str, key: str, value_bytes: int, task_state: str | None) -> StoreRows:
+    given = {"dag_id": dag_id, "task_id": task_id, "key": key, "task_state": task_state}
+    problems = [
+        (name, said)
+        for name, text in given.items()
+        if (name, text) != ("task_state", None) and (said := fields.not_a_name(text))
+    ]
+    if problems:
+        raise policy_error("the row", problems)
+    return one_row(dag_id=dag_id, task_id=task_id, key=key, value_bytes=value_bytes, task_state=task_state)
 
 
 def _spell_default(days: int | None) -> str:

@@ -6,6 +6,7 @@ Files come from others, so they are bounded: in size, in what YAML's aliases can
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -24,6 +25,7 @@ MAX_FILE_BYTES = 1_000_000
 """Of a policy file, inclusive."""
 
 _MOST_NODES = 200_000  # of a YAML file, once its aliases are written out
+_PLAIN_NUMBER = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?")
 _POLICIES = "policies"
 _SHAPES = "write one policy's fields at the top, or a list of policies under 'policies'"
 
@@ -47,9 +49,13 @@ def load_policies(path: str | Path) -> list[Policy]:
     PolicyError
         If the file cannot be read; with its line, if its syntax is wrong; else with everything that is wrong in any
         of its policies, each with its place, such as ``policies[1].rules[0].retention``. A key or a policy's name
-        that is there twice is wrong, and so is a file that holds no policy.
+        that is there twice is wrong, and so is a file that holds no policy. In YAML a number must be plain decimal,
+        and a text must not be one of the words that YAML 1.1 takes for true or false.
     """
-    file = Path(path)
+    try:
+        file = Path(path)
+    except TypeError:
+        raise PolicyError(f"{shown(path)} is no path of a policy file", hint="load_policies('policies.toml')") from None
     name = readable(str(path))
     kind = file.suffix.lower()
     read = {".toml": _from_toml, ".yaml": _from_yaml, ".yml": _from_yaml, ".json": _from_json}.get(kind)
@@ -61,7 +67,8 @@ def load_policies(path: str | Path) -> list[Policy]:
     except RecursionError:
         raise PolicyError(f"{name} is nested too deeply", hint=_SHAPES) from None
     policies, found = _policies(document, file.stem)
-    problems += found
+    told = {at for at, _ in problems}
+    problems += [(at, said) for at, said in found if at not in told]  # what YAML made of it is no other mistake
     if problems:
         raise policy_error(name, problems)
     return policies
@@ -199,7 +206,7 @@ def _from_yaml(text: str, name: str) -> tuple[Any, list[Problem]]:
             if nodes > _MOST_NODES:
                 grows = f"{name} grows to {nodes:.3g} values when its aliases are written out"
                 raise PolicyError(grows, hint=f"{_MOST_NODES:,} is the most; write out what *names stand for")
-            problems = _repeated_keys(root)
+            problems = _misread(root)
             return loader.construct_document(root), problems
         finally:
             loader.dispose()
@@ -234,7 +241,8 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     return [part for each in node.value for part in (each if isinstance(each, tuple) else (each,))]
 
 
-def _repeated_keys(root: yaml.Node) -> list[Problem]:
+def _misread(root: yaml.Node) -> list[Problem]:
+    """Return keys that are there twice, and scalars of which YAML 1.1 makes something else than is written."""
     import yaml
 
     problems: list[Problem] = []
@@ -242,6 +250,8 @@ def _repeated_keys(root: yaml.Node) -> list[Problem]:
     seen: set[int] = set()
     while stack:
         at, node = stack.pop()
+        if isinstance(node, yaml.ScalarNode) and (said := _surprise(node, at)):
+            problems.append((place(*at), said))
         if id(node) in seen or not isinstance(node.value, list):
             continue
         seen.add(id(node))  # an alias is looked at where it was first written
@@ -252,6 +262,16 @@ def _repeated_keys(root: yaml.Node) -> list[Problem]:
         else:
             stack += [((*at, index), each) for index, each in reversed(list(enumerate(node.value)))]
     return problems
+
+
+def _surprise(node: yaml.ScalarNode, at: tuple[str | int, ...]) -> str | None:
+    kind, written = node.tag.rpartition(":")[2], node.value
+    if kind in ("int", "float") and not _PLAIN_NUMBER.fullmatch(written):
+        # 014 is 12, 0x1f is 31, 1:30 is 90, 1_4 is 14
+        return f"{shown(written)} is no plain number to YAML: write decimal digits alone, or a text in quotes"
+    if kind == "bool" and written.lower() not in ("true", "false") and at[-1:] != ("clear_on_success",):
+        return f"{shown(written)} is true or false to YAML: put it in quotes"
+    return None
 
 
 # --- schema ----------------------------------------------------------------------------------------------------
@@ -276,6 +296,6 @@ def policy_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "storekit retention policies",
-        "oneOf": [{"$ref": "#/$defs/Policy"}, several],
+        "oneOf": [{"$ref": "#/$defs/Policy", "minProperties": 1}, several],
         "$defs": {**rule, "Policy": policy},
     }

@@ -52,8 +52,13 @@ class Checked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     _what: ClassVar[str]
+    _example: ClassVar[str]
 
-    def __init__(self, **given: Any) -> None:
+    def __init__(self, /, *placed: Any, **given: Any) -> None:
+        if placed:
+            raise PolicyError(
+                f"{self._what} takes its fields by name, and {shown(placed[0])} has none", hint=self._example
+            )
         try:
             super().__init__(**given)
         except ValidationError as error:
@@ -130,6 +135,7 @@ class Rule(Checked):
     """
 
     _what: ClassVar[str] = "the rule"
+    _example: ClassVar[str] = "Rule(key='job_*', retention='14d')"
 
     name: Annotated[str | None, BeforeValidator(fields.label), Field(description="what to call it in explanations")] = (
         None

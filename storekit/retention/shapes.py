@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Fit", "Growth", "Window", "choose", "curve", "solve"]
+__all__ = ["Fit", "Growth", "Window", "choose", "curve", "one_off", "solve"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -29,6 +29,7 @@ Otherwise two weeks of fast growth would be billions of rows a quarter later.
 """
 FLAT_AFTER = 1.5
 """One window ahead growth ends: for longer than it was seen it is not believed."""
+_BURST_DAYS, _BURST_TIMES, _BURST_LEAST, _BURST_NEEDS = 3, 20.0, 5.0, 7
 _TABLE = np.linspace(-STEEPEST, STEEPEST, 121)
 
 
@@ -153,6 +154,24 @@ def solve(growth: Growth, exposure: Floats, time: Floats, totals: Floats, moment
     centre = np.divide(moments, totals, out=np.full_like(totals, first / weight), where=totals > 0)
     slope = np.interp(centre, (grown @ time) / sums, _TABLE)
     return totals / np.exp(np.interp(slope, _TABLE, np.log(sums))), slope
+
+
+def one_off(days: Ints, counts: Floats) -> npt.NDArray[np.bool_]:
+    """Tell which days are a burst, such as a backfill, that says nothing of other days.
+
+    Three days in a row at most, each twenty times the usual and together a third of everything; more, or apart, may
+    well be how it goes.
+    """
+    none = np.zeros(len(counts), np.bool_)
+    if len(counts) < _BURST_NEEDS:
+        return none
+    written = counts[counts > 0]
+    usual = max(float(np.median(written)), _BURST_LEAST) if len(written) > _BURST_DAYS else _BURST_LEAST
+    burst = counts > _BURST_TIMES * usual
+    found = days[burst]
+    if not len(found) or found[-1] - found[0] >= _BURST_DAYS or counts[burst].sum() * 3 < counts.sum():
+        return none
+    return np.asarray(burst)
 
 
 def choose(window: Window, counts: Floats) -> Fit:

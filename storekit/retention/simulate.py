@@ -209,8 +209,10 @@ class PolicyRun:
         """Tell which rows of unfinished tasks may be gone before the next try; none, if cleanup never runs."""
         if self.policy.cleanup_every is None:
             return np.zeros(len(self.setting.rows), np.bool_)
-        bound = as_instant_us(self.setting.now) + as_us(self.setting.retry_wait)
-        return self.setting.unfinished & (self.lives.soonest_us < bound)
+        # What has expired is served until a cleanup takes it, so the cleanup is what counts, past the horizon too.
+        every, start = as_us(self.policy.cleanup_every), as_instant_us(self.setting.now)
+        last = start + as_us(self.setting.retry_wait) // every * every
+        return self.setting.unfinished & (self.lives.soonest_us < last)
 
     def timeline(
         self, group: npt.NDArray[np.int64] | None = None, groups: int = 1, *, most: int | None = None

@@ -3,7 +3,7 @@
 A row holds no word of it. ``expires_at`` is the worker's clock at the write plus the retention, ``updated_at`` the
 server's clock a moment later, so their distance is the retention less the way between, give or take what the clocks
 differ by. A retention of whole days may be the default or a program's own choice; what tells them apart is that at
-one time a deployment has one default: the retention in whole days that most tasks share on a day.
+one time a deployment has one default (`storekit.retention.defaults`).
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ import numpy as np
 import numpy.typing as npt
 
 from storekit.errors import QueryError
+from storekit.retention.defaults import DAY_US, MOST_DAYS, found_defaults, pairs_of
+from storekit.retention.durations import spell_duration
 from storekit.retention.rows import NO_EXPIRY, Int64s, StoreRows, as_us, from_us
 
 __all__ = ["DAY_US", "SKEW", "Evidence", "How", "Written", "infer"]
 
-DAY_US = as_us(timedelta(days=1))
 SKEW = timedelta(minutes=1)
 """How far ``expires_at - updated_at`` may lie from whole days and still be taken for them."""
 
-_MOST_DAYS = 36_500
 _SHOWN = 24
+_FAR_SKEW = timedelta(hours=1)
+_FEW, _FEW_OF = 5, 0.02
 
 
 class How(enum.IntEnum):
@@ -105,12 +107,15 @@ class Written:
         Values of ``default_retention_days``, newest first: as given, or as found.
     told
         Whether the defaults were given.
+    doubts
+        What speaks against the inference, in words.
     """
 
     how: npt.NDArray[np.uint8]
     lived_us: Int64s
     defaults: tuple[int, ...]
     told: bool
+    doubts: tuple[str, ...] = ()
 
     def is_(self, how: How) -> npt.NDArray[np.bool_]:
         """Tell which rows were written so."""
@@ -148,8 +153,10 @@ def infer(rows: StoreRows, *, defaults: Iterable[int] | None = None, skew: timed
     lived[expires] = rows.expires_us[expires] - rows.updated_us[expires]
     days, near = _whole_days(lived, expires, as_us(skew))
     lived[near] = days[near].astype(np.int64) * DAY_US
+    doubts = _off_days(rows, lived, near, skew)
     if told is None:
-        found, by_default = _found_defaults(rows, days, near & ~rows.is_asset)
+        found, by_default, doubt = found_defaults(rows, days, near & ~rows.is_asset)
+        doubts += () if doubt is None else (doubt,)
     else:
         found, by_default = told, near & np.isin(days, told)
     how[by_default] = How.DEFAULT
@@ -159,7 +166,25 @@ def infer(rows: StoreRows, *, defaults: Iterable[int] | None = None, skew: timed
     how[flagged] = How.NEVER
     how[rows.is_asset] = How.ASSET
     lived[flagged | rows.is_asset] = NO_EXPIRY
-    return Written(how, lived, found, told is not None)
+    return Written(how, lived, found, told is not None, doubts)
+
+
+def _off_days(rows: StoreRows, lived: Int64s, near: npt.NDArray[np.bool_], skew: timedelta) -> tuple[str, ...]:
+    """Tell of rows that lie a little off whole days, as clocks that are far apart would put them."""
+    off = (lived + DAY_US // 2) % DAY_US - DAY_US // 2
+    distance = np.where((lived > DAY_US // 2) & (lived != NO_EXPIRY) & ~near & ~rows.is_asset, np.abs(off), DAY_US)
+    beside = distance <= as_us(_FAR_SKEW)
+    count = int(beside.sum())
+    # Retentions of any length lie so near to whole days by chance: as often as they lie an hour further off.
+    by_chance = int((distance <= 2 * as_us(_FAR_SKEW)).sum()) - count
+    if count < max(_FEW, _FEW_OF * int(near.sum()), 4 * by_chance):
+        return ()
+    far = int(np.median(np.abs(off[beside])))
+    return (
+        f"{count:,} rows lie off whole days by a little, {spell_duration(timedelta(seconds=round(far / 1e6)))} in the "
+        f"middle: if clocks differ by so much, say so with skew= (now {spell_duration(skew)}); until then they count "
+        "as written with a retention of their program's own",
+    )
 
 
 def _checked(defaults: Iterable[int]) -> tuple[int, ...]:
@@ -175,84 +200,10 @@ def _whole_days(
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
     """Return each row's nearest number of days, and whether it is near enough to be meant."""
     whole = np.where(expires, (lived + DAY_US // 2) // DAY_US, 0)
-    near = expires & (whole >= 1) & (whole <= _MOST_DAYS)
+    near = expires & (whole >= 1) & (whole <= MOST_DAYS)
     whole = np.where(near, whole, 0)
     near &= np.abs(np.where(near, lived, 0) - whole * DAY_US) <= skew_us
     return whole.astype(np.int32), near
-
-
-def _found_defaults(
-    rows: StoreRows, days: npt.NDArray[np.int32], near: npt.NDArray[np.bool_]
-) -> tuple[tuple[int, ...], npt.NDArray[np.bool_]]:
-    """Find the defaults that were in force, newest first, and which rows they wrote.
-
-    From the newest day back: the default of a day is the retention in whole days that most tasks share. A task that
-    wrote another one on that day chose it itself, then and earlier. Going back, cleanup leaves only long retentions,
-    so an older day that speaks for another default is believed only if at least half of the tasks that say so, of two
-    Dags or more, followed the newer default later on: a default changes for everyone, a program's choice does not.
-    """
-    by_default = np.zeros(len(rows), np.bool_)
-    at = np.flatnonzero(near)
-    if not len(at):
-        return (), by_default
-    day = rows.updated_us[at] // DAY_US
-    first_day = int(day.min())
-    tasks = len(rows.task_id.names) + 1
-    unit = (rows.dag_id.codes[at].astype(np.int64) + 1) * tasks + rows.task_id.codes[at] + 1
-    # One cell for each day, task and retention.
-    (cell_day, cell_choice), where = _cells(day - first_day, unit * (_MOST_DAYS + 1) + days[at])
-    default_of_cell = np.zeros(len(cell_day), np.bool_)
-    own: set[int] = set()  # choices that are the task's own
-    followers: set[int] = set()  # tasks that followed the newest default found so far
-    pending = np.empty(0, np.int64)  # cells of the day after: their tasks' own, unless the default changed between
-    found: list[int] = []
-    bounds = np.flatnonzero(np.diff(cell_day, prepend=-1))
-    for start, stop in reversed(list(zip(bounds, [*bounds[1:], len(cell_day)], strict=True))):
-        choices = cell_choice[start:stop]
-        free = np.array([int(each) not in own for each in choices], np.bool_)
-        if not free.any():
-            continue
-        value, of_unit = choices % (_MOST_DAYS + 1), choices // (_MOST_DAYS + 1)
-        best = _most_shared(value[free], found[-1] if found else None)
-        if found and best != found[-1]:
-            if _changed(of_unit[free & (value == best)], followers, tasks):
-                # On the day of a change both are in force.
-                late = cell_choice[pending] % (_MOST_DAYS + 1) == best
-                default_of_cell[pending[late]] = True
-                pending = pending[~late]
-                default_of_cell[start:stop] |= free & (value == found[-1])
-                followers = set()
-                found.append(best)
-            else:
-                best = found[-1]
-        elif not found:
-            found.append(best)
-        default_of_cell[start:stop] |= free & (value == best)
-        followers.update(of_unit[free & (value == best)].tolist())
-        own.update(cell_choice[pending].tolist())
-        pending = start + np.flatnonzero(~default_of_cell[start:stop])
-    by_default[at] = default_of_cell[where]
-    return tuple(dict.fromkeys(found)), by_default
-
-
-def _most_shared(value: Int64s, current: int | None) -> int:
-    """Return the retention that most tasks share; of as many, the one in force, else the longest."""
-    values, counts = np.unique(value, return_counts=True)
-    ranked = zip(counts.tolist(), (values == current).tolist(), values.tolist(), strict=True)
-    return int(max(ranked)[2])
-
-
-def _cells(first: Int64s, second: Int64s) -> tuple[tuple[Int64s, Int64s], npt.NDArray[np.intp]]:
-    """Return the distinct pairs in order, as two columns, and for each row which pair it has."""
-    names, code = np.unique(second, return_inverse=True)
-    pairs, where = np.unique(first * len(names) + code, return_inverse=True)
-    return (pairs // len(names), names[pairs % len(names)]), where
-
-
-def _changed(units: Int64s, followers: set[int], tasks: int) -> bool:
-    dags = {int(unit) // tasks for unit in units}
-    followed = sum(int(unit) in followers for unit in units)
-    return len(dags) >= 2 and followed * 2 >= len(units)
 
 
 def _evidence(written: Written, rows: StoreRows) -> list[Evidence]:
@@ -261,7 +212,7 @@ def _evidence(written: Written, rows: StoreRows) -> list[Evidence]:
     coarse = written.lived_us.copy()
     explicit = written.is_(How.EXPLICIT)
     coarse[explicit] = _rarer_as_one(_rounded(coarse[explicit]))
-    (hows, retentions), where = _cells(written.how.astype(np.int64), coarse)
+    (hows, retentions), where = pairs_of(written.how.astype(np.int64), coarse)
     lines = []
     for kind in np.argsort(-np.bincount(where), kind="stable"):
         at = np.flatnonzero(where == kind)
@@ -314,14 +265,14 @@ def _because(how: How, written: Written, retention: int) -> str:
         if written.told:
             return "given as a default_retention_days"
         if retention // DAY_US == written.defaults[0]:
-            return "whole days that most tasks share on the newest days"
-        return "whole days that most tasks shared, and left together for a newer default"
+            return "whole days that most Dags shared in the newest week"
+        return "whole days that several tasks left together for a newer default"
     if how is How.EXPLICIT:
         if retention == NO_EXPIRY:
             return "several retentions, each of fewer rows than those listed"
         whole = retention % DAY_US == 0 and retention > 0
         return (
-            "whole days, but not those that most tasks shared then" if whole else "not whole days, which a default is"
+            "whole days, but not those of the default then in force" if whole else "not whole days, which a default is"
         )
     if how is How.NEVER:
         told = "flagged NEVER_EXPIRE"

@@ -13,6 +13,7 @@ from by_hand import (
     DEFAULTS,
     FINISHED,
     KEEPING,
+    cleanups,
     edge_policies,
     edge_rows,
     expiry,
@@ -44,7 +45,7 @@ def risks_of(
     expires = expiry(row, policy, "as-if", defaults, untold_by_default=True)
     gone, state = expires < us(T), row["task_state"]
     reasons = []
-    if state is not None and state not in FINISHED and expires < us(T + wait):
+    if state is not None and state not in FINISHED and any(expires < run for run in cleanups(policy, T, wait)):
         reasons.append("not finished")
     if gone and row["is_reference"]:
         reasons.append("reference")
@@ -78,7 +79,8 @@ def test_every_number_is_of_rows_judged_by_hand(
         assert (line["freed_rows"], line["freed_bytes"]) == (freed, freed_bytes)
         assert (line["kept_rows"], line["kept_bytes"]) == (count - freed, size - freed_bytes)
         assert (line["kept_rows_low"], line["kept_bytes_low"]) == (count - most, size - most_bytes)
-        ages = [(us(T) - us(row["updated_at"])) * TICK for row in gone]
+        assert (line["freed_rows_high"], line["freed_bytes_high"]) == (most, most_bytes)
+        ages = [(us(T) - us(row["updated_at"])) * TICK for row in at_most]
         assert (None if pd.isna(line["newest_lost"]) else line["newest_lost"]) == min(ages, default=None)
 
         reasons = {natural(row): risks_of(row, policy, defaults, look_back, wait) for row in rows}
@@ -130,14 +132,15 @@ def test_the_front_is_what_nobody_beats(
     by_name = {each["policy"]: each for each in records}
 
     def beats(one: dict[str, Any], other: dict[str, Any]) -> bool:
-        less = one["kept_bytes"] < other["kept_bytes"] or one["risk_rows"] < other["risk_rows"]
-        return less and one["kept_bytes"] <= other["kept_bytes"] and one["risk_rows"] <= other["risk_rows"]
+        by = ("kept_bytes", "kept_bytes_low", "risk_rows")
+        return any(one[name] < other[name] for name in by) and all(one[name] <= other[name] for name in by)
 
     def effect(policy: Policy) -> list[Any]:
         """What it deletes, by either reading, and of what is unfinished, what it puts at risk."""
         ends = [[expiry(row, policy, "as-if", defaults, untold_by_default=each) for row in rows] for each in (0, 1)]
         unfinished = [row["task_state"] is not None and row["task_state"] not in FINISHED for row in rows]
-        soon = [busy and end < us(T + DAY) for busy, end in zip(unfinished, ends[1], strict=True)]
+        runs = cleanups(policy, T, DAY)
+        soon = [busy and any(end < run for run in runs) for busy, end in zip(unfinished, ends[1], strict=True)]
         return [[end < us(T) for end in each] for each in ends] + [soon]
 
     effects = {policy.name: effect(policy) for policy in policies}
@@ -225,6 +228,24 @@ def test_a_rule_that_spares_what_is_at_risk_takes_the_front() -> None:
     assert table.loc["all", "beaten_by"] == "fine"
 
 
+def test_rows_that_perhaps_expire_count_in_bytes_as_they_do_in_risk() -> None:
+    rows = [task_row(run_id=f"{age}", updated_at=T - age * DAY, never_expire=None) for age in (3, 10, 20, 40)]
+    advice = snapshot(rows).recommend([Policy(default_retention_days=each) for each in (2, 7, 14, 21)], look_back="5d")
+    table = advice.candidates.set_index("policy")
+    assert set(table["freed_rows"]) == {0}
+    assert dict(table["freed_rows_high"]) == {"2 days": 4, "7 days": 3, "14 days": 2, "21 days": 1}
+    assert table.loc["14 days", "newest_lost"] == 20 * DAY
+    # At no risk all of 7, 14 and 21 days: the shortest frees most, if the default wrote the rows.
+    assert list(advice.front["policy"]) == ["2 days", "7 days"]
+    assert dict(table["beaten_by"].dropna()) == {"14 days": "7 days", "21 days": "7 days"}
+    assert "0 … 3 rows, 0 B … " in str(advice)
+
+
+def test_candidates_may_be_anything_that_yields_them() -> None:
+    advice = snapshot([task_row()]).recommend(Policy(default_retention_days=each) for each in (1, 2))
+    assert set(advice.candidates["policy"]) == {"1 day", "2 days"}
+
+
 def test_an_empty_store_and_a_store_of_assets() -> None:
     for rows in ([], [asset_row(), asset_row(asset_id=4, key="b")]):
         advice = snapshot(rows).recommend()
@@ -239,7 +260,7 @@ def test_an_empty_store_and_a_store_of_assets() -> None:
 
 def test_what_cannot_be_weighed_is_refused() -> None:
     taken = snapshot([task_row()])
-    for candidate in ([KEEPING], KEEPING, [], ["14d"], [Policy(name="x"), Policy(name="x")]):
+    for candidate in ([KEEPING], KEEPING, [], ["14d"], [Policy(name="x"), Policy(name="x")], 14, "14d"):
         with pytest.raises(QueryError):
             taken.recommend(candidate)  # type: ignore[arg-type]
     for mistake in ({"look_back": "0d"}, {"retry_wait": "soon"}, {"now": T - TICK}, {"defaults": [-1]}):

@@ -213,6 +213,21 @@ def test_the_curve_says_what_it_rests_on() -> None:
     assert any("Defaults as given: 30" in each for each in curve.attrs["assumptions"])
 
 
+def test_looking_back_is_allowed_and_says_what_it_cannot_see() -> None:
+    taken = snapshot([task_row(updated_at=T - DAY, expires_at=T + 29 * DAY, never_expire=False)])
+    assert any("before the snapshot" in each for each in taken.retention_curve(now=T - TICK).attrs["assumptions"])
+    for now in (None, T, T + DAY):
+        assert not any("before the snapshot" in each for each in taken.retention_curve(now=now).attrs["assumptions"])
+
+
+def test_what_cannot_be_asked_is_refused() -> None:
+    taken = snapshot([task_row(updated_at=T - DAY, expires_at=T + 29 * DAY + 90 * TICK * 1_000_000)])
+    assert list(taken.retention_curve([1], now=T + DAY, defaults=30, skew="2min")["deleted"]) == [1]  # type: ignore[arg-type]
+    for wrong in ({"key": "\ud800"}, {"dag_id": 3}, {"skew": 60}, {"skew": None}, {"skew": "1 month"}, {"skew": "12h"}):
+        with pytest.raises(QueryError):
+            taken.retention_curve([1], **wrong)  # type: ignore[arg-type]
+
+
 def test_an_empty_store_and_a_store_of_assets() -> None:
     assert (snapshot([]).retention_curve().drop(columns="days") == 0).all(axis=None)
     only = snapshot([asset_row(updated_at=T - 400 * DAY)])

@@ -45,6 +45,7 @@ from storekit.clock import ManualClock
 from storekit.config import StateStoreConfig
 from storekit.errors import QueryError
 from storekit.frames.simulation import Simulation
+from storekit.frames.simview import summary_cells
 from storekit.frames.snapshot import Snapshot
 from storekit.retention.policy import AS_WRITTEN, Policy, Rule
 from storekit.state import NEVER_EXPIRE, AssetScope, TaskScope
@@ -196,14 +197,15 @@ def test_differences_groups_unsafe_rows_and_words_by_hand(
 
     for a, b in ((one, other), (other, one)):
         parted = [row for row in rows if any(lives(row, a, x) and not lives(row, b, x) for x in (False, True))]
-        assert {natural(each) for each in sim.difference(a, b).to_dict("records")} == set(map(natural, parted))
+        found = sim.difference(a, b, at=T + horizon)
+        assert {natural(each) for each in found.to_dict("records")} == set(map(natural, parted))
         for columns in ((), ("dag_id",), ("task_id", "key")):
             expected: dict[Any, list[int]] = {() if not columns else None: [0, 0]} if not columns else {}
             for row in parted:
                 sums = expected.setdefault(tuple(row[name] for name in columns), [0, 0])
                 sums[0] += 1
                 sums[1] += row["value_bytes"]
-            found = sim.difference_by(a, b, *columns)
+            found = sim.difference_by(a, b, *columns, at=T + horizon)
             assert {
                 tuple(each[name] for name in columns): [each["rows"], each["value_bytes"]]
                 for each in found.to_dict("records")
@@ -217,9 +219,17 @@ def test_differences_groups_unsafe_rows_and_words_by_hand(
             if row["task_state"] is not None
             and row["task_state"] not in FINISHED
             and policy.cleanup_every is not None
-            and expiry(row, policy, mode, defaults, untold_by_default=True) < us(T + 2 * DAY)
+            and any(
+                expiry(row, policy, mode, defaults, untold_by_default=True) < run
+                for run in cleanups(policy, T, 2 * DAY)
+            )
         ]
-        assert {natural(each) for each in sim.unsafe(policy).to_dict("records")} == set(map(natural, unsafe))
+        listed = {natural(each): each["reason"] for each in sim.unsafe(policy).to_dict("records")}
+        assert listed.keys() == set(map(natural, unsafe))
+        for row in unsafe:
+            expires = expiry(row, policy, mode, defaults, untold_by_default=True)
+            takes = next(run for run in cleanups(policy, T, 2 * DAY) if expires < run)
+            assert f"the cleanup of {T + (takes - us(T)) * TICK:%Y-%m-%d %H:%M:%S}" in listed[natural(row)]
         assert sim.summary.set_index("policy").loc[policy.name, "unsafe_rows"] == len(unsafe)
         for row in rows:
             if row["store"] == "task":
@@ -585,6 +595,7 @@ def test_forward_from_30_to_14_days_deletes_nothing_today_and_says_so() -> None:
     assert list(sim.summary["deleted_now"]) == [0, 0]
     assert list(sim.cleanups.query("deleted > 0")["deleted"]) == [1] * 60
     assert sim.difference("30 days", "14 days").empty
+    assert sim.difference("30 days", "14 days", at=T + 10 * DAY).empty
     said = " ".join(sim.assumptions)
     assert "rows that exist keep the expiry they were written with" in said
     assert "today's cleanup deletes nothing whichever policy is in force" in said
@@ -762,7 +773,7 @@ def test_what_ends_after_the_year_9999_never_does() -> None:
     far = [Policy(name=f"{days}", default_retention_days=days) for days in (most, most + 1, timedelta.max.days)]
     sim = snapshot(rows).simulate([*far, Policy(default_retention_days=1)], "3d", "as-if", defaults=30)
     for policy in far:
-        gone = sim.difference(policy, "1 day")
+        gone = sim.difference(policy, "1 day", at=T + 3 * DAY)
         assert len(gone) == 2
         assert str(gone)
         place = {"dag_id": "etl", "task_id": "load", "key": "k", "run_id": "o"}
@@ -818,6 +829,16 @@ def test_what_cannot_be_is_refused() -> None:
         ((Policy(),), {"retry_wait": "-1d"}),
         ((Policy(cleanup_every="1s"), "90d"), {}),
         ((Policy(),), {"defaults": 2.5}),
+        ((None,), {}),
+        ((14,), {}),
+        (("14 days",), {}),
+        ((Policy(),), {"history": snapshot([], taken_at=T - DAY)}),
+        ((Policy(),), {"history": ["monday/"], "future": False}),
+        ((Policy(),), {"history": None}),
+        *(((Policy(),), {"skew": each}) for each in (60, None, "soon", "12h", -TICK)),
+        *(((Policy(),), {"seed": each}) for each in ("x", 1.5, None, True, -1)),
+        *(((Policy(),), {"level": each}) for each in ("a", None, True, 1, math.nan)),
+        *(((Policy(),), {"replicates": each}) for each in ("x", 40.0, 1)),
     ]
     for places, named in mistakes:
         with pytest.raises(QueryError):
@@ -831,17 +852,98 @@ def test_what_cannot_be_is_refused() -> None:
         lambda: sim.difference_by("x", "y", "run_id"),
         lambda: sim.over_time("run_id"),
         lambda: sim.over_time("key", top=0),
+        lambda: sim.over_time("key", top=201),
+        lambda: sim.explain("x", dag_id="\ud800", task_id="load", key="k"),
+        lambda: sim.explain("x", dag_id="etl", task_id=3, key="k"),  # type: ignore[arg-type]
+        lambda: sim.explain("x", dag_id="etl", task_id="load", key="k", map_index="x"),  # type: ignore[arg-type]
         lambda: sim.explain("x", dag_id="etl", task_id="load", key="no such key"),
     ):
         with pytest.raises(QueryError):
             wrong()
 
 
+def test_without_an_instant_policies_are_compared_where_they_differ() -> None:
+    rows = [
+        task_row(run_id=f"{age}", updated_at=T - age * DAY, expires_at=T + (30 - age) * DAY, never_expire=False)
+        for age in (1, 20)
+    ]
+    policies = [Policy(), Policy(default_retention_days=14)]
+    as_if, forward = (snapshot(rows).simulate(policies, "90d", mode, defaults=[30]) for mode in ("as-if", "forward"))
+    assert list(as_if.difference("as written", "14 days")["run_id"]) == ["20"]
+    assert as_if.difference_by("as written", "14 days")["rows"][0] == 1
+    assert as_if.difference("as written", "14 days", at=T + 90 * DAY).empty  # by then all that exists is gone
+    assert (as_if.compared_at, forward.compared_at) == (T, T + 90 * DAY)
+
+
+def test_the_peak_and_the_largest_cleanup_have_a_high_end() -> None:
+    rows = [
+        task_row(run_id=f"{age}", updated_at=T - age * DAY, expires_at=T + (30 - age) * DAY, never_expire=None)
+        for age in range(1, 29)
+    ]
+    rows += [task_row(run_id=f"n{each}", updated_at=T - 20 * DAY, never_expire=None) for each in range(5)]
+    sim = snapshot(rows).simulate(Policy(default_retention_days=14), "30d", "as-if", now=T + TICK)
+    (line,) = sim.summary.to_dict("records")
+    for name in ("rows", "bytes"):
+        assert line[f"peak_{name}"] <= line[f"peak_{name}_high"] >= line[f"end_{name}_high"]
+    assert line["largest_cleanup_rows_high"] >= line["largest_cleanup_rows"] + 5
+    head, (cells,) = summary_cells(sim)
+    peak, largest = (cells[head.index(name)] for name in ("peak", "largest"))
+    assert " … " in peak
+    assert largest == f"{line['largest_cleanup_rows']} … {line['largest_cleanup_rows_high']} rows"
+    exact = snapshot(rows).simulate(Policy(default_retention_days=14), "30d", future=False).summary
+    assert exact["peak_bytes"][0] == exact["peak_bytes_high"][0]
+
+
+def test_an_unsafe_row_says_which_cleanup_takes_it() -> None:
+    rows = [
+        task_row(run_id=name, expires_at=at, task_state="running")
+        for name, at in (
+            ("gone", T - TICK),
+            ("at a cleanup", T),
+            ("later", T + DAY + TICK),
+            ("after the wait", T + 3 * DAY),
+        )
+    ]
+    sim = snapshot(rows).simulate(Policy(), "1d", retry_wait="3d", future=False)  # the wait is longer than the horizon
+    reasons = sim.unsafe("as written").set_index("run_id")["reason"].to_dict()
+    assert reasons.keys() == {"gone", "at a cleanup", "later"}
+    for name, days, verb in (("gone", 0, "expired"), ("at a cleanup", 1, "expires"), ("later", 2, "expires")):
+        assert reasons[name].startswith(verb)
+        assert f"the cleanup of {T + days * DAY:%Y-%m-%d %H:%M:%S} UTC deletes it" in reasons[name]
+
+
+def test_json_says_how_the_forecast_was_made() -> None:
+    taken = snapshot([task_row(updated_at=T - DAY, expires_at=T + 29 * DAY)])
+    told = taken.simulate(Policy(), "5d", retry_wait="2h", seed=np.int64(7), level=0.5, replicates=20).to_dict()
+    told = json.loads(json.dumps(told))
+    assert told["retry_wait_us"] == 7_200_000_000
+    made = told["forecast"]
+    assert (made["seed"], made["level"], made["replicates"], made["days"]) == (7, 0.5, 20, 5)
+    assert {each["growth"] for each in made["models"]} == {"constant"}
+    assert made["doubts"]
+    assert taken.simulate(Policy(), "5d", future=False).to_dict()["forecast"] is None
+
+
+def test_other_ways_to_give_what_a_simulation_takes() -> None:
+    taken = snapshot([task_row(updated_at=T - DAY, expires_at=T + 29 * DAY + 90 * TICK * 1_000_000)])
+    assert list(taken.written(skew="2min", defaults=[30])["written"]) == ["default"]
+    assert list(taken.written(skew="1min", defaults=[30])["written"]) == ["explicit"]
+    sim = taken.simulate((each for each in [Policy(), KEEPING]), "1d", skew="2min", defaults=[30], future=False)
+    assert list(sim.written["written"]) == ["default"]
+    assert len(sim.policies) == 2
+
+
+def test_another_store_of_the_same_name_is_told_apart_by_its_id() -> None:
+    here, there = (snapshot([], taken_at=at, database_id=each * 64) for at, each in ((T, "a"), (T - DAY, "b")))
+    with pytest.raises(QueryError, match=r"\(bbbbbbbbbbbb\), not of .*\(aaaaaaaaaaaa\)"):
+        here.simulate(Policy(), history=[there])
+
+
 def test_defaults_that_can_be_read_once_are_read_once() -> None:
     rows = [task_row(run_id=f"{each}", updated_at=T - DAY, expires_at=T + 6 * DAY) for each in range(3)]
     sim = snapshot(rows).simulate([Policy(default_retention_days=2), KEEPING], "3d", "as-if", defaults=iter([7]))
     assert list(sim.written["written"]) == ["default"]
-    assert len(sim.difference(KEEPING, "2 days")) == 3
+    assert len(sim.difference(KEEPING, "2 days", at=T + 3 * DAY)) == 3
 
 
 # --- law 8: what is to come --------------------------------------------------------------------------------------

@@ -543,3 +543,24 @@ def test_a_history_that_is_none(counts: Floats, seen: npt.NDArray[np.bool_], nam
 def test_arguments_out_of_bounds(days: int, changes: dict[str, float]) -> None:
     with pytest.raises(QueryError, match="cannot forecast"):
         forecast(history(np.ones(30)), days, **changes)  # type: ignore[arg-type]
+
+
+# --- bursts ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("day", [0, 10, 27])
+def test_a_backfill_is_left_out_and_said(day: int) -> None:
+    counts = np.random.default_rng(9).poisson(100, 40).astype(float)
+    counts[day] = 50_000
+    result = forecast(history(counts, names=["rows"]), 28)
+    assert result.expected[:, 0] == pytest.approx(100, rel=0.1)
+    assert result.high.max() < 250
+    (doubt,) = result.doubts
+    assert "taken for a one-off" in doubt
+    assert (FIRST + timedelta(days=day)).isoformat() in doubt
+
+
+def test_what_comes_again_is_no_burst() -> None:
+    counts = np.full(90, 100.0)
+    counts[14::30] = 50_000
+    assert forecast(history(counts), 90).expected[:, 0].mean() > 1000

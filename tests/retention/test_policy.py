@@ -148,7 +148,7 @@ def test_what_a_retention_may_not_be(value: Any, said: str) -> None:
     [
         ({"default_retention_days": -1}, "default_retention_days", "-1 is negative"),
         ({"default_retention_days": "30"}, "default_retention_days", "'30' is no whole number"),
-        ({"default_retention_days": 1.0}, "default_retention_days", "1.0 is no whole number"),
+        ({"default_retention_days": 1.5}, "default_retention_days", "1.5 is no whole number"),
         ({"default_retention_days": True}, "default_retention_days", "True is no whole number"),
         ({"default_retention_days": 10**9}, "default_retention_days", "write 999999999 or less"),
         ({"default_retention_days": 16**5000}, "default_retention_days", "is too large"),
@@ -439,3 +439,16 @@ def test_yaml_is_loaded_on_use() -> None:
     code = "import sys, storekit.retention; sys.exit('yaml' in sys.modules)"
     root = Path(__file__).resolve().parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_what_is_not_given_by_name_or_is_something_else_is_refused() -> None:
+    for wrong, said in (
+        (lambda: Policy(14), "Policy(default_retention_days=14)"),  # type: ignore[call-arg, misc]
+        (lambda: Rule("a*"), "Rule(key="),  # type: ignore[call-arg, misc]
+        (lambda: Policy.current(3), "3 is no configuration"),  # type: ignore[arg-type]
+        (lambda: Policy().explain(dag_id="\ud800", task_id="t", key="k"), "dag_id: '\\ud800' holds a lone surrogate"),
+        (lambda: Policy(rules=[Rule(retention="1d")]).rule_for(dag_id="d", task_id="t", key=3), "key: 3 is no text"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(PolicyError) as caught:
+            wrong()
+        assert said in str(caught.value)

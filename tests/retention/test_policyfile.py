@@ -140,10 +140,14 @@ def test_two_mistakes_in_two_policies_are_both_said(folder: Path, name: str) -> 
     ("name", "text", "problems"),
     [
         ("a.yaml", "rules: [{retention: 30}]", {"rules[0].retention": "say the unit"}),
-        ("a.yaml", "rules: [{retention: 1:30}]", {"rules[0].retention": "say the unit"}),
+        ("a.yaml", "rules: [{retention: 1:30}]", {"rules[0].retention": "'1:30' is no plain number"}),
+        ("a.yaml", "default_retention_days: 014", {"default_retention_days": "'014' is no plain number"}),
+        ("a.yaml", "default_retention_days: 1:30", {"default_retention_days": "'1:30' is no plain number"}),
+        ("a.yaml", "policies: [{name: a, batch_size: 0x1f}]", {"policies[0].batch_size": "'0x1f'"}),
+        ("a.yaml", "name: yes", {"name": "'yes' is true or false to YAML: put it in quotes"}),
         ("a.yaml", "rules: [{retention: null}]", {"rules[0].retention": "None is no duration"}),
         ("a.yaml", "rules: [{retention: 1d, key: 2026-01-01}]", {"rules[0].key": "is no text"}),
-        ("a.yaml", "rules: [{retention: 1d, key: on}]", {"rules[0].key": "True is no text"}),
+        ("a.yaml", "rules: [{retention: 1d, key: on}]", {"rules[0].key": "'on' is true or false"}),
         ("a.yaml", "clear_on_success: 'yes'", {"clear_on_success": "neither true nor false"}),
         ("a.yaml", "batch_size: 1\nbatch_size: 2\n", {"batch_size": "is there 2 times"}),
         ("a.yaml", "1: 2", {"": "1 is no field's name"}),
@@ -247,6 +251,8 @@ def allowed(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
     types = {"string": str, "array": list, "object": dict, "boolean": bool, "integer": int, "null": type(None)}
 
     def is_type(name: str) -> bool:
+        if name == "integer" and isinstance(value, float):
+            return value.is_integer()
         return isinstance(value, types[name]) and not (name == "integer" and isinstance(value, bool))
 
     def holds(keyword: str, said: Any) -> bool:
@@ -264,9 +270,11 @@ def allowed(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
             case "enum":
                 return value in said
             case "minimum":
-                return not isinstance(value, int) or value >= said
+                return not isinstance(value, int | float) or value >= said
             case "maximum":
-                return not isinstance(value, int) or value <= said
+                return not isinstance(value, int | float) or value <= said
+            case "minProperties":
+                return not isinstance(value, dict) or len(value) >= said
             case "minLength":
                 return not isinstance(value, str) or len(value) >= said
             case "minItems":
@@ -301,7 +309,34 @@ def test_the_schema_allows_what_is_read(policy: Policy) -> None:
 @pytest.mark.parametrize(
     "document",
     [
+        {"name": None},
+        {"default_retention_days": 14.0, "batch_size": 0.0},
+        {"policies": [{}]},
+        {"rules": [{"retention": "1d", "min_bytes": 3.0}]},
+    ],
+)
+def test_the_schema_and_the_reader_allow_alike(folder: Path, document: Any) -> None:
+    schema = policy_schema()
+    assert allowed(schema, document, schema)
+    assert load(folder, "a.json", json.dumps(document))
+
+
+def test_a_path_that_is_none_is_refused() -> None:
+    for wrong in (None, 3, b"p.toml"):
+        with pytest.raises(PolicyError, match="is no path of a policy file"):
+            load_policies(wrong)  # type: ignore[arg-type]
+
+
+def test_yaml_may_say_yes_to_what_is_true_or_false(folder: Path) -> None:
+    assert load(folder, "yes.yaml", "clear_on_success: yes")[0].clear_on_success
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
         [],
+        {},
+        {"default_retention_days": 14.5},
         {"policies": []},
         {"policies": [{}], "batch_size": 3},
         {"default_retention_days": -1},

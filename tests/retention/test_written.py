@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -126,7 +126,7 @@ def test_a_default_of_30_beside_keys_of_7_and_90_days(seed: int) -> None:
     lines = written.evidence(rows_of(history.rows))
     assert {line.retention for line in lines} == {7 * DAY, 30 * DAY, 90 * DAY}
     (line,) = (line for line in lines if line.how is How.DEFAULT)
-    assert line.because == "whole days that most tasks share on the newest days"
+    assert line.because == "whole days that most Dags shared in the newest week"
     assert (line.tasks, line.dags) == (len(TASKS), 3)
     assert line.skew is not None
     assert 40 * MS < line.skew <= 60 * MS
@@ -167,7 +167,7 @@ def test_a_default_that_changed_is_found_in_both_eras(newer: int, older: int, ag
     history.write(range(120), lambda age: newer if age < ago else older, How.DEFAULT)
     written = history.check((newer, older))
     lines = {line.retention: line for line in written.evidence(rows_of(history.rows))}
-    assert lines[older * DAY].because == "whole days that most tasks shared, and left together for a newer default"
+    assert lines[older * DAY].because == "whole days that several tasks left together for a newer default"
     assert lines[older * DAY].last_written_at < NOW - (ago - 1) * DAY
 
 
@@ -367,3 +367,76 @@ def test_every_row_is_told_once_and_counted(rows: list[Row], defaults: list[int]
             assert arrays.never[at] == -1
         if how is How.EXPLICIT:
             assert expires
+
+
+# --- what realistic deployments do to it ----------------------------------------------------------------------------
+
+
+def test_one_poller_after_midnight_does_not_outvote_all_others() -> None:
+    dags = [(f"dag{number}", "t") for number in range(20)]
+    history = History(1, dags)
+    history.write(range(1, 29), lambda age: 30, How.DEFAULT)
+    history.write([0], lambda age: 1, How.EXPLICIT, of=[("heartbeat", "beat")])
+    assert history.check((30,)).doubts == ()
+
+
+def test_one_dag_of_many_tasks_does_not_outvote_all_others() -> None:
+    history = History(2, [(f"dag{number}", "t") for number in range(10)])
+    history.write(range(29), lambda age: 30, How.DEFAULT)
+    history.write(range(7), lambda age: 7, How.EXPLICIT, of=[("big", f"t{number}") for number in range(50)])
+    history.check((30,))
+
+
+def test_a_change_is_found_where_there_is_one_dag() -> None:
+    history = History(3, [("only", f"t{number}") for number in range(5)])
+    history.write(range(29), lambda age: 14 if age < 10 else 30, How.DEFAULT)
+    history.check((14, 30))
+
+
+def test_three_changes_are_found() -> None:
+    history = History(4)
+    history.write(range(60), lambda age: 90 if age < 5 else 60 if age < 20 else 70 if age < 35 else 80, How.DEFAULT)
+    history.check((90, 60, 70, 80))
+
+
+def test_two_tasks_that_change_their_own_retention_change_no_default() -> None:
+    history = History(6)
+    history.write(range(29), lambda age: 30, How.DEFAULT, of=TASKS[2:])
+    history.write(range(29), lambda age: 30 if age < 10 else 90, How.EXPLICIT, of=TASKS[:2])
+    written = infer(rows_of(history.rows))
+    assert written.defaults == (30,)
+    assert written.is_(How.EXPLICIT).sum() == 2 * 19
+
+
+def test_where_dags_disagree_it_says_so() -> None:
+    history = History(7)
+    for number, days in enumerate((30, 7, 14, 60)):
+        history.write(range(7), lambda age, days=days: days, How.EXPLICIT, of=[(f"dag{number}", "t")])  # type: ignore[misc]
+    (doubt,) = infer(rows_of(history.rows)).doubts
+    assert doubt.startswith("only 1 of 4 Dags that wrote retentions of whole days in the newest week wrote 30, others")
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=2), -timedelta(minutes=20)])
+def test_clocks_that_are_far_apart_are_noticed(ahead: timedelta) -> None:
+    history = History(8)
+    history.write(range(29), lambda age: 30, How.DEFAULT)
+    for number, row in enumerate(history.rows):
+        if number % 2:
+            assert row.expires_at is not None
+            history.rows[number] = replace(row, expires_at=row.expires_at + ahead)
+    (doubt,) = infer(rows_of(history.rows)).doubts
+    assert "skew=" in doubt
+    assert ("2 minutes" if ahead > timedelta(0) else "20 minutes") in doubt
+    wide = infer(rows_of(history.rows), skew=timedelta(minutes=30))
+    assert wide.doubts == ()
+    assert wide.is_(How.DEFAULT).all()
+
+
+def test_retentions_of_any_length_are_no_skew() -> None:
+    history = History(9)
+    history.write(range(29), lambda age: 30, How.DEFAULT)
+    rng = random.Random(9)  # noqa: S311
+    for hour in range(600):
+        at = NOW - hour * timedelta(hours=1)
+        history.rows.append(Row("any", "t", at, NOW + rng.random() * 60 * DAY, How.EXPLICIT))
+    assert infer(rows_of(history.rows)).doubts == ()
