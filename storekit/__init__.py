@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from storekit.frames.advice import Advice
     from storekit.frames.archived import Archive, open_archive
     from storekit.frames.dangers import Danger
+    from storekit.frames.document import report
     from storekit.frames.outcomes import CleanupReport, RestoreReport
     from storekit.frames.plan import Plan, open_plan
     from storekit.frames.preview import Preview
@@ -102,6 +103,7 @@ __all__ = [
     "open_plan",
     "open_snapshot",
     "policy_schema",
+    "report",
     "restore",
 ]
 
@@ -113,6 +115,7 @@ _HOMES = {
     "storekit.frames.advice": ("Advice",),
     "storekit.frames.archived": ("Archive", "open_archive"),
     "storekit.frames.dangers": ("Danger",),
+    "storekit.frames.document": ("report",),
     "storekit.frames.outcomes": ("CleanupReport", "RestoreReport"),
     "storekit.frames.plan": ("Plan", "open_plan"),
     "storekit.frames.preview": ("Preview",),

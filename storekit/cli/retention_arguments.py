@@ -1,4 +1,4 @@
-"""What may be typed for ``storekit simulate``, ``curve`` and ``recommend``."""
+"""What may be typed for ``storekit simulate``, ``curve``, ``recommend`` and ``report``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import argparse
 
 from storekit.cli import simulating
 from storekit.cli.options import (
+    URL_HELP,
     add_config,
     add_format,
+    add_layout,
     add_limit,
     add_now,
     add_url,
@@ -20,7 +22,7 @@ __all__ = ["add_simulating"]
 
 
 def add_simulating(subcommands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the three commands."""
+    """Add the four commands."""
 
     simulate = subcommands.add_parser(
         "simulate", help="what retention policies would do over time", description=simulating.simulate.__doc__
@@ -106,6 +108,17 @@ def add_simulating(subcommands: argparse._SubParsersAction[argparse.ArgumentPars
     add_format(recommend)
     add_limit(recommend)
     recommend.set_defaults(run=simulating.recommend)
+
+    report = subcommands.add_parser(
+        "report", help="write all of it as one HTML file", description=simulating.report.__doc__
+    )
+    report.add_argument("url", metavar="URL", help=URL_HELP)
+    add_layout(report)
+    report.add_argument("file", metavar="FILE", help="HTML file to make")
+    _add_policies(report, "compare", " (default: 30, 14 and 7 days)")
+    add_now(report, only_past=" Not before the snapshot.")
+    report.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    report.set_defaults(run=simulating.report)
 
 
 def _add_policies(parser: argparse.ArgumentParser, what: str, otherwise: str = "") -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from storekit.frames.snapshot import Snapshot, SnapshotInfo
     from storekit.retention.policy import Policy
 
-__all__ = ["curve", "recommend", "simulate"]
+__all__ = ["curve", "recommend", "report", "simulate"]
 
 _CURVE_DAYS = (0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 180, 365)
 
@@ -122,6 +122,22 @@ def recommend(options: argparse.Namespace) -> int:
             from storekit.cli.simulation_tables import print_advice
 
             print_advice(advice, options.risks, risks)
+    return 0
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write what is in the store, what cleanup would delete and what policies would do, as one HTML file.
+
+    It holds names and sizes, no values, and is opened offline in any browser.
+    """
+    from storekit.cli.render import print_lines
+    from storekit.frames.document import POLICIES
+    from storekit.frames.document import report as write_report
+
+    policies = _policies(options) if options.policy or options.days else POLICIES
+    with snapshot_of(options) as taken:
+        where = write_report(taken, options.file, policies=policies, now=options.now, overwrite=options.overwrite)
+    print_lines([f"report written to {where}"])
     return 0
 
 

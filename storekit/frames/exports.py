@@ -22,7 +22,7 @@ from storekit.frames.dangers import dangers
 if TYPE_CHECKING:
     from storekit.frames.preview import Preview
 
-__all__ = ["stream_csv", "stream_json", "write_csv", "write_json", "write_parquet"]
+__all__ = ["stream_csv", "stream_json", "whole_file", "write_csv", "write_json", "write_parquet"]
 
 Which = Literal["delete", "keep"] | None
 
@@ -33,7 +33,7 @@ def write_json(preview: Preview, path: str | Path | None, *, verdict: Which, ove
         text = io.StringIO()
         stream_json(preview, text, verdict=verdict)
         return text.getvalue()
-    with _whole(path, overwrite=overwrite) as file:
+    with whole_file(path, overwrite=overwrite) as file:
         text_file = io.TextIOWrapper(file, encoding="utf-8", newline="\n")
         stream_json(preview, text_file, verdict=verdict)
         text_file.detach()
@@ -102,7 +102,7 @@ def write_csv(preview: Preview, path: str | Path | None, *, verdict: Which, over
         text = io.BytesIO()
         stream_csv(preview, text, verdict=verdict)
         return text.getvalue().decode("utf-8")
-    with _whole(path, overwrite=overwrite) as file:
+    with whole_file(path, overwrite=overwrite) as file:
         stream_csv(preview, file, verdict=verdict)
     return Path(path)
 
@@ -121,7 +121,7 @@ def stream_csv(preview: Preview, out: IO[bytes], *, verdict: Which, limit: int |
 
 def write_parquet(preview: Preview, path: str | Path, *, verdict: Which, overwrite: bool) -> Path:
     """Write the rows as Parquet."""
-    with _whole(path, overwrite=overwrite) as file:
+    with whole_file(path, overwrite=overwrite) as file:
         reader = preview.batches(verdict=verdict)
         with pq.ParquetWriter(file, reader.schema, compression="zstd") as writer:
             for batch in reader:
@@ -130,7 +130,7 @@ def write_parquet(preview: Preview, path: str | Path, *, verdict: Which, overwri
 
 
 @contextlib.contextmanager
-def _whole(path: str | Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
+def whole_file(path: str | Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
     """Open a file beside the target, and give it the target's name only once it is whole."""
     target = Path(path)
     hint = "choose another name, or overwrite=True"

@@ -113,7 +113,7 @@ def plan_html(plan: Plan) -> str:
         ]
         body = "".join(f"<tr>{line}</tr>" for line in lines)
         parts.append(
-            f'<p class="sk-head">{escape(title[0].upper() + title[1:])}</p><div class="sk-scroll"><table>'
+            f'<p class="sk-head">{escape(title[0].upper() + title[1:])}</p><div class="sk-scroll" tabindex="0"><table>'
             f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
         )
     return framed("".join(parts))

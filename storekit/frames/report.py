@@ -7,7 +7,7 @@ nothing. Where even ``<style>`` is stripped, plain tables are left. Every text f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from storekit.retention.verdicts import Reason
 if TYPE_CHECKING:
     from storekit.frames.preview import Preview
 
-__all__ = ["framed", "preview_html", "preview_text"]
+__all__ = ["bar", "framed", "html_table", "preview_html", "preview_text", "scrolled"]
 
 _GROUPS = 10
 _ROWS = 10
@@ -89,14 +89,21 @@ def _number(text: str) -> str:
     return f'<td class="sk-n">{escape(text)}</td>'
 
 
-def _table(head: list[str], rows: list[str]) -> str:
+def html_table(head: Sequence[str], rows: Sequence[str]) -> str:
+    """Return a table; the cells of ``rows`` are HTML already, those of ``head`` are not."""
     numeric = {"rows", "bytes", "delete", "keep", "bytes deleted", "bytes kept"}
     cells = "".join(f'<th scope="col"{" class=sk-n" if name in numeric else ""}>{escape(name)}</th>' for name in head)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f'<div class="sk-scroll"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
+    return scrolled(f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>")
 
 
-def _bar(share: float) -> str:
+def scrolled(table: str) -> str:
+    """Return a table that is scrolled where it is too wide, by keyboard too."""
+    return f'<div class="sk-scroll" tabindex="0">{table}</div>'
+
+
+def bar(share: float) -> str:
+    """Return a bar that is full at 1."""
     # A width is all that is said inline: sanitizers let it pass.
     return (
         f'<span class="sk-track"><span class="sk-bar" style="width:{min(max(share, 0), 1) * 100:.1f}%"></span></span>'
@@ -133,7 +140,7 @@ def preview_html(preview: Preview) -> str:
         + _headline("deleted", preview.deleted, preview.deleted_bytes, " sk-delete")
         + _headline("kept", preview.kept, preview.kept_bytes, "")
         + "</div>",
-        _bar(share),
+        bar(share),
         *(f'<p class="sk-note">{escape(note)}</p>' for note in notes(preview)),
     ]
     if len(endangered := preview.dangers()):
@@ -168,7 +175,7 @@ def _reasons_table(preview: Preview) -> str:
         + f"<td>{escape(_margins(row))}</td>"
         for row in preview.reasons.to_dict("records")
     ]
-    return _table(["verdict", "reason", "rows", "bytes", "expiry"], rows)
+    return html_table(["verdict", "reason", "rows", "bytes", "expiry"], rows)
 
 
 def _dangers_table(dangers: pd.DataFrame) -> str:
@@ -179,7 +186,7 @@ def _dangers_table(dangers: pd.DataFrame) -> str:
         + f"<td>{escape(row['about'])}</td>"
         for row in dangers.to_dict("records")
     ]
-    return f'<div class="sk-note">{_table(["danger", "rows", "bytes", "what happens"], rows)}</div>'
+    return f'<div class="sk-note">{html_table(["danger", "rows", "bytes", "what happens"], rows)}</div>'
 
 
 def _groups_table(preview: Preview) -> str:
@@ -194,7 +201,7 @@ def _groups_table(preview: Preview) -> str:
             f'<th scope="row">{name}</th>'
             + _number(human_count(row["deleted"]))
             + _number(human_bytes(row["deleted_bytes"]))
-            + f'<td class="sk-wide">{_bar(row["deleted_bytes"] / largest)}</td>'
+            + f'<td class="sk-wide">{bar(row["deleted_bytes"] / largest)}</td>'
             + _number(human_count(row["kept"]))
             + _number(human_bytes(row["kept_bytes"]))
             + f"<td>{escape(next_expiry)}</td>"
@@ -202,7 +209,7 @@ def _groups_table(preview: Preview) -> str:
     more = len(groups) - _GROUPS
     tail = f'<p class="sk-soft">and {human_count(more)} more: preview.by(&quot;dag_id&quot;)</p>' if more > 0 else ""
     head = ["Dag", "delete", "bytes deleted", "", "keep", "bytes kept", "next expiry"]
-    return _table(head, rows) + tail
+    return html_table(head, rows) + tail
 
 
 def _rows_table(preview: Preview) -> str:
@@ -213,7 +220,7 @@ def _rows_table(preview: Preview) -> str:
         + f"<td>{escape(row['reason'])}</td><td>{escape(human_margin(_margin(row['margin'])))}</td>"
         for row in preview.rows(_ROWS).to_dict("records")
     ]
-    return _table(["key", "Dag", "run", "task", "bytes", "reason", "expiry"], rows)
+    return html_table(["key", "Dag", "run", "task", "bytes", "reason", "expiry"], rows)
 
 
 def preview_text(preview: Preview) -> str:

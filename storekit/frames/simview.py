@@ -19,7 +19,7 @@ from storekit.frames.display import (
     row_word,
     shorten,
 )
-from storekit.frames.report import framed
+from storekit.frames.report import framed, scrolled
 from storekit.retention.durations import spell_duration
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _html_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
         + "</tr>"
         for row in body
     )
-    return f'<div class="sk-scroll"><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
+    return scrolled(f"<table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>")
 
 
 def _in_two(cell: str) -> str:

@@ -364,7 +364,7 @@ def test_html_shows_hostile_keys_and_runs_none(key: str) -> None:
     page = snapshot([row], database=f"sqlite:///{key}", layout=key).preview()._repr_html_()
     parsed = Page(page)
     assert {tag for tag, _ in parsed.tags} <= KNOWN_TAGS
-    assert {name for _, attrs in parsed.tags for name in attrs} <= {"class", "style", "title", "scope"}
+    assert {name for _, attrs in parsed.tags for name in attrs} <= {"class", "style", "title", "scope", "tabindex"}
     titles = [attrs["title"] for tag, attrs in parsed.tags if tag == "code"]
     assert titles == [plain(key)] * 5  # by Dag; then key, Dag, run, task
     assert html.unescape(escape(key)) == plain(key)

@@ -1,0 +1,207 @@
+"""A report of a snapshot as one HTML file: it needs no kernel, no network and no script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from storekit.errors import QueryError
+from storekit.frames.display import (
+    escape,
+    human_bytes,
+    human_count,
+    human_instant,
+    plain,
+    shorten,
+)
+from storekit.frames.exports import whole_file
+from storekit.frames.preview import GROUP_COLUMNS
+from storekit.frames.report import bar, framed, html_table, preview_html
+from storekit.frames.simview import advice_html, simulation_html
+from storekit.retention.policy import Policy
+
+if TYPE_CHECKING:
+    from storekit.frames.snapshot import Snapshot
+
+__all__ = ["POLICIES", "report"]
+
+POLICIES = (Policy(), *(Policy(default_retention_days=days) for days in (30, 14, 7)))
+"""What is compared where nothing is named."""
+
+_GROUPS = 15
+_WIDTH = 44
+
+# Nothing is fetched and nothing runs, whatever a key says: the browser is told so too.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+_STYLE = """
+:root{color-scheme:light dark}
+body{margin:0 auto;max-width:1160px;padding:28px 24px 60px;background:Canvas;color:CanvasText;
+ font:14px/1.55 system-ui,sans-serif}
+h1{font-size:22px;margin:0 0 2px}
+h2{font-size:17px;margin:34px 0 10px}
+nav ul{list-style:none;padding:0;margin:14px 0 0;display:flex;gap:18px;flex-wrap:wrap}
+a{color:LinkText}
+.sk-pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(460px,1fr));gap:4px 40px}
+.sk-box.sk-box{max-width:none;margin:0 0 14px}
+#contents .sk-box.sk-box .sk-bar{background:#3b82c4}
+@media print{.sk-box.sk-box{break-inside:avoid}nav{display:none}}
+"""
+
+
+def report(
+    snapshot: Snapshot,
+    path: str | Path,
+    *,
+    policies: Sequence[Policy] = POLICIES,
+    now: datetime | str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write what is in a snapshot, what cleanup would delete and what policies would do, as one HTML file.
+
+    It holds names, sizes and instants, no values. It can be opened anywhere, offline, in light and dark.
+
+    Parameters
+    ----------
+    snapshot
+        What it is about.
+    path
+        The file. It appears whole or not at all.
+    policies
+        What is compared, as for `Snapshot.simulate`.
+    now
+        The instant of the cleanup: aware, or ISO text with a zone, not before the snapshot; None: when it was taken.
+    overwrite
+        Replace an existing file.
+
+    Raises
+    ------
+    QueryError
+        If the file exists and ``overwrite`` is not set, or cannot be written, or an argument cannot be.
+    """
+    text = _document(snapshot, policies, now)
+    with whole_file(path, overwrite=overwrite) as file:
+        file.write(text.encode("utf-8"))
+    return Path(path)
+
+
+def _document(snapshot: Snapshot, policies: Sequence[Policy], now: datetime | str | None) -> str:
+    preview = snapshot.preview(now)
+    if preview.now < snapshot.info.taken_at:
+        raise QueryError(
+            f"now={preview.now.isoformat()} lies before the snapshot was taken",
+            hint="leave now out, or name a later instant",
+        )
+    forward = snapshot.simulate(policies, now=preview.now)
+    as_if = snapshot.simulate(policies, mode="as-if", now=preview.now, future=False)
+    sections = [
+        ("contents", "Contents", _contents(snapshot)),
+        ("preview", "What cleanup would delete", preview_html(preview)),
+        ("written", "How the rows were written", framed(_written(snapshot))),
+        ("forward", "Policies from now on", simulation_html(forward)),
+        ("as-if", "Policies, had they always been in force", simulation_html(as_if)),
+        ("advice", "Bytes against risk", advice_html(snapshot.recommend(now=preview.now))),
+    ]
+    info = snapshot.info
+    links = "".join(f'<li><a href="#{name}">{escape(title)}</a></li>' for name, title, _ in sections)
+    body = "".join(f'<section id="{name}"><h2>{escape(title)}</h2>{html}</section>' for name, title, html in sections)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>storekit report: {escape(info.database)}</title><style>{_STYLE}</style></head><body>"
+        f"<header><h1>State store of {escape(info.database)}</h1>"
+        f"<p>Layout {escape(info.layout)}, snapshot of {escape(human_instant(info.taken_at))}: "
+        f"{human_count(info.task_rows)} task rows, {human_count(info.asset_rows)} asset rows, "
+        f"{human_bytes(snapshot.value_bytes)} of values. Written by storekit {escape(info.storekit_version)}.</p>"
+        f'<nav aria-label="Sections"><ul>{links}</ul></nav></header><main>{body}</main></body></html>\n'
+    )
+
+
+def _contents(snapshot: Snapshot) -> str:
+    if not len(snapshot):
+        return framed("<p>The store is empty.</p>")
+    pairs = [
+        f'<div><p class="sk-head">{title}</p>{table}</div>'
+        for title, table in (
+            ("By Dag", _by(snapshot, "dag_id", "Dag")),
+            ("By key", _by(snapshot, "key", "key")),
+            ("By size of the value", _sizes(snapshot)),
+            ("By last write", _ages(snapshot)),
+        )
+    ]
+    assets = ""
+    if snapshot.info.asset_rows:
+        assets = f'<p class="sk-head">Asset rows, by asset</p>{_by(snapshot, "asset_name", "asset")}'
+    return framed(f'<div class="sk-pair">{"".join(pairs)}</div>{assets}')
+
+
+def _by(snapshot: Snapshot, column: str, title: str) -> str:
+    table = snapshot._engine.query("contents_by", {"size": _GROUPS + 1}, keys=(column,), allowed=GROUP_COLUMNS)
+    lines = [row for row in table.to_pylist() if not (column == "asset_name" and row[column] is None)]
+    largest = max((row["value_bytes"] for row in lines), default=0) or 1
+    body = []
+    for row in lines[:_GROUPS]:
+        other = "asset rows" if column == "dag_id" else "task rows"
+        name = f"<em>{other}</em>" if row[column] is None else _name(row[column])
+        body.append(
+            f'<th scope="row">{name}</th><td class="sk-n">{human_count(row["entries"])}</td>'
+            f'<td class="sk-n">{human_bytes(row["value_bytes"])}</td>'
+            f'<td class="sk-wide">{bar(row["value_bytes"] / largest)}</td>'
+            f"<td>{row['newest_at']:%Y-%m-%d %H:%M}</td>"
+        )
+    more = "" if len(lines) <= _GROUPS else '<p class="sk-soft">the largest are shown</p>'
+    return html_table([title, "rows", "bytes", "", "last write"], body) + more
+
+
+def _sizes(snapshot: Snapshot) -> str:
+    table = snapshot._engine.query("contents_sizes").to_pandas()
+    grouped = table.groupby("digits")[["entries", "value_bytes"]].sum()
+    return _distribution("size", [(_size_name(int(digits)), row) for digits, row in grouped.iterrows()])
+
+
+def _size_name(digits: int) -> str:
+    if digits == 0:
+        return "empty"
+    return f"{human_bytes(10 ** (digits - 1))} to {human_bytes(10**digits - 1)}"
+
+
+def _ages(snapshot: Snapshot) -> str:
+    now = snapshot.info.taken_at.isoformat(timespec="microseconds")
+    table = snapshot._engine.query("contents_ages", {"now": now}).to_pandas()
+    edges = [(-1, "after the snapshot"), (0, "less than a day"), (1, "1 to 7 days"), (7, "7 to 30 days")]
+    edges += [(30, "30 to 90 days"), (90, "90 to 365 days"), (365, "more than a year")]
+    starts = [start for start, _ in edges]
+    place = pd.cut(table["days"], [*starts, float("inf")], right=False, labels=range(len(starts)))
+    grouped = table.groupby(place, observed=True)[["entries", "value_bytes"]].sum()
+    return _distribution("age", [(edges[int(place)][1], row) for place, row in grouped.iterrows()])
+
+
+def _distribution(what: str, lines: Sequence[tuple[str, Any]]) -> str:
+    most = max((int(row["entries"]) for _, row in lines), default=0) or 1
+    body = [
+        f'<th scope="row">{escape(name)}</th><td class="sk-n">{human_count(int(row["entries"]))}</td>'
+        f'<td class="sk-n">{human_bytes(int(row["value_bytes"]))}</td>'
+        f'<td class="sk-wide">{bar(int(row["entries"]) / most)}</td>'
+        for name, row in lines
+    ]
+    return html_table([what, "rows", "bytes", ""], body)
+
+
+def _written(snapshot: Snapshot) -> str:
+    body = []
+    for row in snapshot.written().to_dict("records"):
+        retention = "-" if pd.isna(row["retention"]) else str(row["retention"].to_pytimedelta())
+        body.append(
+            f'<th scope="row">{escape(row["written"])}</th><td>{escape(retention)}</td>'
+            f'<td class="sk-n">{human_count(row["rows"])}</td><td class="sk-n">{human_bytes(row["value_bytes"])}</td>'
+            f"<td>{escape(row['because'])}</td>"
+        )
+    return html_table(["written", "retention", "rows", "bytes", "because"], body)
+
+
+def _name(text: str) -> str:
+    return f'<code title="{escape(text)}">{escape(shorten(plain(text), _WIDTH))}</code>'
