@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from storekit.errors import QueryError
 from storekit.frames.display import (
     escape,
     human_bytes,
@@ -90,11 +89,6 @@ def report(
 
 def _document(snapshot: Snapshot, policies: Sequence[Policy], now: datetime | str | None) -> str:
     preview = snapshot.preview(now)
-    if preview.now < snapshot.info.taken_at:
-        raise QueryError(
-            f"now={preview.now.isoformat()} lies before the snapshot was taken",
-            hint="leave now out, or name a later instant",
-        )
     forward = snapshot.simulate(policies, now=preview.now)
     as_if = snapshot.simulate(policies, mode="as-if", now=preview.now, future=False)
     sections = [

@@ -400,12 +400,19 @@ def test_three_changes_are_found() -> None:
 
 
 def test_two_tasks_that_change_their_own_retention_change_no_default() -> None:
-    history = History(6)
-    history.write(range(29), lambda age: 30, How.DEFAULT, of=TASKS[2:])
-    history.write(range(29), lambda age: 30 if age < 10 else 90, How.EXPLICIT, of=TASKS[:2])
+    history, changed = History(6), [TASKS[0], TASKS[3]]  # of two Dags
+    history.write(range(29), lambda age: 30, How.DEFAULT, of=[each for each in TASKS if each not in changed])
+    history.write(range(29), lambda age: 30 if age < 10 else 90, How.EXPLICIT, of=changed)
     written = infer(rows_of(history.rows))
     assert written.defaults == (30,)
     assert written.is_(How.EXPLICIT).sum() == 2 * 19
+
+
+def test_who_wrote_a_retention_under_another_default_chose_it() -> None:
+    history = History(10)
+    history.write(range(29), lambda age: 14 if age < 10 else 30, How.DEFAULT, of=TASKS[:6])
+    history.write(range(29), lambda age: 14, How.EXPLICIT, of=TASKS[6:])
+    history.check((14, 30))
 
 
 def test_where_dags_disagree_it_says_so() -> None:
