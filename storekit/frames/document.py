@@ -18,6 +18,7 @@ from storekit.frames.display import (
     shorten,
 )
 from storekit.frames.exports import whole_file
+from storekit.frames.fates import spelled
 from storekit.frames.preview import GROUP_COLUMNS
 from storekit.frames.report import bar, framed, html_table, preview_html
 from storekit.frames.simview import advice_html, simulation_html
@@ -188,7 +189,8 @@ def _distribution(what: str, lines: Sequence[tuple[str, Any]]) -> str:
 def _written(snapshot: Snapshot) -> str:
     body = []
     for row in snapshot.written().to_dict("records"):
-        retention = "-" if pd.isna(row["retention"]) else str(row["retention"].to_pytimedelta())
+        lived = row["retention"]
+        retention = "-" if pd.isna(lived) else spelled(lived // pd.Timedelta(microseconds=1))
         body.append(
             f'<th scope="row">{escape(row["written"])}</th><td>{escape(retention)}</td>'
             f'<td class="sk-n">{human_count(row["rows"])}</td><td class="sk-n">{human_bytes(row["value_bytes"])}</td>'

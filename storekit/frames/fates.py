@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from storekit.engines.duckdb import DuckDBEngine
     from storekit.frames.retained import Understood
 
-__all__ = ["Fates"]
+__all__ = ["Fates", "spelled"]
 
 _INSTANT = pa.timestamp("us", "UTC")
 _TYPES = {column.name: column.type for column in ROWS.columns}
@@ -185,7 +185,7 @@ class Fates:
         chosen = run.policy.explain(dag_id=dag_id, task_id=task_id, key=key, value_bytes=size, task_state=state_name)
         lines = [
             f"written {human_instant(from_us(self._rows.updated_us[at]))}: {how.word}"
-            + ("" if lived == NO_EXPIRY else f", {_spelled(lived)}"),
+            + ("" if lived == NO_EXPIRY else f", {spelled(lived)}"),
             f"{plain(run.policy.name)} ({run.setting.mode}): {chosen}",
             *self._ends(run, int(at)),
         ]
@@ -258,7 +258,8 @@ class Fates:
         return answer_frame(pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields)))
 
 
-def _spelled(lived_us: int) -> str:
+def spelled(lived_us: int) -> str:
+    """Return a retention in words, one that ends before the write too."""
     if lived_us < 0:
         return "expired before its write: clocks differ, or it was set so"
     return spell_duration(timedelta(microseconds=lived_us))

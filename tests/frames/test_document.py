@@ -64,6 +64,7 @@ def test_it_holds_all_parts_and_their_numbers(tmp_path: Path) -> None:
     assert "60 task rows, 1 asset rows, 6.0 kB of values" in said
     assert f"{taken.preview().deleted}" in read.texts
     assert "a shorter retention deletes nothing more today" in said
+    assert "30 days" in read.texts
     ids = {value for _, name, value in read.attributes if name == "id"}
     links = {value[1:] for tag, name, value in read.attributes if tag == "a" and name == "href"}
     assert links <= ids
