@@ -23,12 +23,11 @@ _SHORT = timedelta(seconds=1)
 
 def of_curve(known: Understood) -> tuple[str, ...]:
     """Return what a retention curve rests on."""
-    said = (
+    return (
         "As if each candidate had been default_retention_days at every write. No change of configuration brings this "
         "about: rows that exist keep the expiry they were written with.",
         *known.assumptions,
     )
-    return tuple(said)
 
 
 def of_simulation(simulation: Simulation, known: Understood) -> tuple[str, ...]:
@@ -189,10 +188,9 @@ def _of_forecast(simulation: Simulation) -> list[str]:
     forecast, flow = simulation.forecast, simulation.setting.flow
     if forecast is None or flow is None:
         return ["Future writes are left out: after now the store only shrinks."]
-    seen = flow.history.seen[:, : flow.kinds]
-    days = int(seen.sum(axis=0).max()) if flow.kinds else 0
     if not flow.kinds:
         return ["There is no task row to see writes by, so no future write is forecast."]
+    days = int(flow.history.seen[:, : flow.kinds].sum(axis=0).max())
     said = [
         f"Future writes are a forecast from what was written in the {_days(days)} before the snapshot and can still be "
         "seen: level, growth and weekly shape as far as they show, bands that hold "

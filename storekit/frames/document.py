@@ -14,13 +14,11 @@ from storekit.frames.display import (
     human_bytes,
     human_count,
     human_instant,
-    plain,
-    shorten,
 )
 from storekit.frames.exports import whole_file
 from storekit.frames.fates import spelled
 from storekit.frames.preview import GROUP_COLUMNS
-from storekit.frames.report import bar, framed, html_table, preview_html
+from storekit.frames.report import bar, cut, framed, html_table, preview_html
 from storekit.frames.simview import advice_html, simulation_html
 from storekit.retention.policy import Policy
 
@@ -141,7 +139,7 @@ def _by(snapshot: Snapshot, column: str, title: str) -> str:
     body = []
     for row in lines[:_GROUPS]:
         other = "asset rows" if column == "dag_id" else "task rows"
-        name = f"<em>{other}</em>" if row[column] is None else _name(row[column])
+        name = f"<em>{other}</em>" if row[column] is None else cut(row[column], _WIDTH)
         body.append(
             f'<th scope="row">{name}</th><td class="sk-n">{human_count(row["entries"])}</td>'
             f'<td class="sk-n">{human_bytes(row["value_bytes"])}</td>'
@@ -153,9 +151,8 @@ def _by(snapshot: Snapshot, column: str, title: str) -> str:
 
 
 def _sizes(snapshot: Snapshot) -> str:
-    table = snapshot._engine.query("contents_sizes").to_pandas()
-    grouped = table.groupby("digits")[["entries", "value_bytes"]].sum()
-    return _distribution("size", [(_size_name(int(digits)), row) for digits, row in grouped.iterrows()])
+    lines = snapshot._engine.query("contents_sizes").to_pylist()
+    return _distribution("size", [(_size_name(row["digits"]), row) for row in lines])
 
 
 def _size_name(digits: int) -> str:
@@ -197,7 +194,3 @@ def _written(snapshot: Snapshot) -> str:
             f"<td>{escape(row['because'])}</td>"
         )
     return html_table(["written", "retention", "rows", "bytes", "because"], body)
-
-
-def _name(text: str) -> str:
-    return f'<code title="{escape(text)}">{escape(shorten(plain(text), _WIDTH))}</code>'

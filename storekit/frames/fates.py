@@ -22,7 +22,7 @@ from storekit.frames.paging import check_page
 from storekit.frames.series import GROUPED_BY
 from storekit.retention.durations import spell_duration
 from storekit.retention.lives import CLEARED, Mode
-from storekit.retention.rows import NO_EXPIRY, Int64s, as_instant_us, as_us, from_us
+from storekit.retention.rows import NO_EXPIRY, Int64s, as_instant_us, from_us
 from storekit.retention.simulate import PolicyRun, Setting
 from storekit.retention.written import How
 
@@ -63,10 +63,6 @@ class Fates:
         self._engine, self._understood, self._setting = engine, understood, setting
         self._rows = understood.rows
 
-    def _parted(self, a: PolicyRun, b: PolicyRun, at_us: int) -> npt.NDArray[np.intp]:
-        never, by_default = self._readings(a, b, at_us)
-        return np.flatnonzero(never | by_default)
-
     def _readings(self, a: PolicyRun, b: PolicyRun, at_us: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Tell which rows live under a and not under b, for each reading of rows that are ambiguous."""
         never = ~a.dead(a.lives.latest_us, at_us) & b.dead(b.lives.latest_us, at_us)
@@ -92,7 +88,7 @@ class Fates:
 
     def difference_by(self, a: PolicyRun, b: PolicyRun, at_us: int, columns: Sequence[str]) -> pd.DataFrame:
         """Return what `Simulation.difference_by` returns."""
-        at = self._parted(a, b, at_us)
+        at = np.flatnonzero(np.logical_or(*self._readings(a, b, at_us)))
         table = self._grouped(at, columns)
         counts = table.group_by(list(columns)).aggregate([("value_bytes", "count"), ("value_bytes", "sum")])
         fields = [pa.field(name, pa.string()) for name in columns]
@@ -106,12 +102,12 @@ class Fates:
 
     def unsafe(self, run: PolicyRun, limit: int | None, offset: int) -> pd.DataFrame:
         """Return what `Simulation.unsafe` returns."""
-        start, every = as_instant_us(self._setting.now), as_us(run.policy.cleanup_every or timedelta.max)
+        start = as_instant_us(self._setting.now)
 
         def reason(at: int) -> str:
-            # Past the horizon too, as `PolicyRun.unsafe` goes; a row that expires at a cleanup is for the next.
             expires = int(run.lives.soonest_us[at])
-            takes = start + max(0, (expires - start) // every + 1) * every
+            takes = run.cleanup_after(expires)
+            assert takes is not None  # noqa: S101 - where cleanup never runs, no row is unsafe
             when = f"{'expired' if expires < start else 'expires'} {human_instant(from_us(expires))}"
             return f"{when}; the cleanup of {human_instant(from_us(takes))} deletes it, and the task is not finished"
 
@@ -211,9 +207,9 @@ class Fates:
         if expires == NO_EXPIRY:
             return "never expires: no cleanup deletes it"
         said = f"expires {human_instant(from_us(expires))}"
-        place = int(np.searchsorted(run.runs_us, expires, side="right"))
-        if place < len(run.runs_us):
-            return f"{said}; the cleanup of {human_instant(from_us(run.runs_us[place]))} deletes it"
+        takes = run.cleanup_after(expires)
+        if takes is not None and takes <= run.runs_us[-1]:
+            return f"{said}; the cleanup of {human_instant(from_us(takes))} deletes it"
         return f"{said}; no cleanup until the horizon deletes it"
 
     def _written(self, at: npt.NDArray[np.intp]) -> pa.Array:

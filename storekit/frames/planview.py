@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from storekit.frames.display import escape, human_bytes, human_count, human_instant, plain, row_word, shorten
-from storekit.frames.report import framed
+from storekit.frames.report import framed, scrolled
 
 if TYPE_CHECKING:
     from storekit.frames.plan import Plan
@@ -113,7 +113,7 @@ def plan_html(plan: Plan) -> str:
         ]
         body = "".join(f"<tr>{line}</tr>" for line in lines)
         parts.append(
-            f'<p class="sk-head">{escape(title[0].upper() + title[1:])}</p><div class="sk-scroll" tabindex="0"><table>'
-            f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+            f'<p class="sk-head">{escape(title[0].upper() + title[1:])}</p>'
+            + scrolled(f"<table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>")
         )
     return framed("".join(parts))

@@ -29,7 +29,7 @@ from storekit.retention.verdicts import Reason
 if TYPE_CHECKING:
     from storekit.frames.preview import Preview
 
-__all__ = ["bar", "framed", "html_table", "preview_html", "preview_text", "scrolled"]
+__all__ = ["bar", "cut", "framed", "html_table", "preview_html", "preview_text", "scrolled"]
 
 _GROUPS = 10
 _ROWS = 10
@@ -80,7 +80,7 @@ def _missing(cell: Any) -> bool:
     return cell is None or bool(pd.isna(cell))
 
 
-def _cut(text: Any, width: int = _WIDTH) -> str:
+def cut(text: Any, width: int = _WIDTH) -> str:
     """Return a text from the store as HTML: cut where it is wide, whole in the title."""
     return f'<code title="{escape(text)}">{escape(shorten(plain(text), width))}</code>'
 
@@ -194,7 +194,7 @@ def _groups_table(preview: Preview) -> str:
     largest = max(int(groups["deleted_bytes"].max()), 1)
     rows = []
     for row in groups.head(_GROUPS).to_dict("records"):
-        name = "<em>asset rows</em>" if _missing(row["dag_id"]) else _cut(row["dag_id"])
+        name = "<em>asset rows</em>" if _missing(row["dag_id"]) else cut(row["dag_id"])
         soonest = row["next_expiry"]
         next_expiry = "-" if _missing(soonest) else human_margin((soonest - preview.now).to_pytimedelta())
         rows.append(
@@ -214,8 +214,8 @@ def _groups_table(preview: Preview) -> str:
 
 def _rows_table(preview: Preview) -> str:
     rows = [
-        f'<th scope="row">{_cut(row["key"])}</th>'
-        + "".join(f"<td>{_cut(each, _NARROW)}</td>" for each in (row["dag_id"], row["run_id"], _task(row)))
+        f'<th scope="row">{cut(row["key"])}</th>'
+        + "".join(f"<td>{cut(each, _NARROW)}</td>" for each in (row["dag_id"], row["run_id"], _task(row)))
         + _number(human_bytes(row["value_bytes"]))
         + f"<td>{escape(row['reason'])}</td><td>{escape(human_margin(_margin(row['margin'])))}</td>"
         for row in preview.rows(_ROWS).to_dict("records")

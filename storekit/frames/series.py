@@ -123,8 +123,8 @@ def cleanups_table(run: PolicyRun) -> pa.Table:
     zero = np.zeros(count)
     future = dict.fromkeys(("future_deleted", "future_deleted_low", "future_deleted_high"), zero)
     future["future_deleted_bytes"] = zero
-    if (bands := run.future_deleted()) is not None:
-        of_rows, of_sizes = bands
+    if run.future_deleted is not None:
+        of_rows, of_sizes = run.future_deleted
         future = {
             "future_deleted": of_rows.expected[:, 0],
             "future_deleted_low": of_rows.low[:, 0],
@@ -158,7 +158,7 @@ def summary_table(runs: Sequence[PolicyRun]) -> pa.Table:
 
 def _summary(run: PolicyRun) -> pa.Table:
     sizes = run.setting.rows.value_bytes
-    line, cleanups = run.timeline(), cleanups_table(run)
+    line, cleanups = run.whole, cleanups_table(run)
     cleared_bytes = int(sizes[run.cleared].sum())
     first = {name: cleanups.column(name)[0].as_py() if cleanups.num_rows else 0 for name in cleanups.column_names[2:6]}
     whole = {

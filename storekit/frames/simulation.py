@@ -207,7 +207,7 @@ class Simulation:
         tables = [
             timeline_table(
                 run.policy.name,
-                run.timeline() if group is None else run.timeline(group.code, len(group.names), most=_GROUPED_CLEANUPS),
+                run.whole if group is None else run.timeline(group.code, len(group.names), most=_GROUPED_CLEANUPS),
                 group,
             )
             for run in self._runs.values()

@@ -19,7 +19,7 @@ from storekit.frames.display import (
     row_word,
     shorten,
 )
-from storekit.frames.report import framed, scrolled
+from storekit.frames.report import framed, html_table
 from storekit.retention.durations import spell_duration
 
 if TYPE_CHECKING:
@@ -148,14 +148,13 @@ def _columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _html_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    heads = "".join(f'<th scope="col">{escape(each)}</th>' for each in head)
-    lines = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>'
-        + "".join(f"<td>{_in_two(each)}</td>" for each in row[1:])
-        + "</tr>"
-        for row in body
+    return html_table(
+        head,
+        [
+            f'<th scope="row">{escape(first)}</th>' + "".join(f"<td>{_in_two(each)}</td>" for each in rest)
+            for first, *rest in body
+        ],
     )
-    return scrolled(f"<table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>")
 
 
 def _in_two(cell: str) -> str:

@@ -187,10 +187,10 @@ def _by_default(
     """Tell which rows the default of their day wrote: of choices that nobody kept to under another default."""
     fits = np.zeros(len(day), np.bool_)
     retention = choices.days[where]
-    until = np.iinfo(np.int64).max
+    until = int(day.max())
     for regime in regimes:
-        since = np.iinfo(np.int64).min if regime.since is None else regime.since
-        in_force = (day >= since - _OVERLAP) & (day <= (until if until == np.iinfo(np.int64).max else until + _OVERLAP))
+        since = int(day.min()) if regime.since is None else regime.since
+        in_force = (day >= since - _OVERLAP) & (day <= until + _OVERLAP)
         fits |= in_force & (retention == regime.days)
         until = since
     own = np.zeros(len(choices.unit), np.bool_)

@@ -89,20 +89,13 @@ def flow_of(newest: Sighting, earlier: Sequence[Sighting] = ()) -> Flow:
     counts = np.zeros((days, 2 * kinds))
     seen = np.zeros((days, 2 * kinds), np.bool_)
     ends = newest.taken_us - DAY_US * np.arange(days - 1, -1, -1, dtype=np.int64)
-    kind = counted = None
-    for sighting in sightings:  # from the newest back: an earlier snapshot counts its days again, and knows more
-        of_rows = _assigned(sighting, edges)
-        age = sighting.taken_us - sighting.rows.updated_us
-        usable = (of_rows >= 0) & (age >= 0)
-        visible_us = _visible(lasting_us, sighting)
-        usable[usable] &= age[usable] <= visible_us[of_rows[usable]]
-        if kind is None:
-            # Of the days that are counted; the first row's own day, seen in part, is none of them.
-            kind, counted = of_rows, usable & (age <= days * DAY_US)
-        _count(sighting, of_rows, usable, visible_us, ends, counts, seen)
-    assert kind is not None  # noqa: S101 - the newest is always there
-    assert counted is not None  # noqa: S101
-    visible_us = _visible(lasting_us, newest)
+    looks = [_look(each, edges, lasting_us) for each in sightings]
+    for sighting, look in zip(sightings, looks, strict=True):
+        # From the newest back: an earlier snapshot counts its days again, and knows more.
+        _count(sighting, *look, ends, counts, seen)
+    kind, usable, visible_us = looks[0]
+    # Of the days that are counted; the first row's own day, seen in part, is none of them.
+    counted = usable & (newest.taken_us - newest.rows.updated_us <= days * DAY_US)
     _count_short(newest, kind, counted, visible_us, counts, seen)
     _forget_before_begin(counts, seen)
     names = tuple(_name(each) for each in lasting_us)
@@ -139,6 +132,17 @@ def _steps(written: Written) -> Int64s:
     # What expired before it was written is seen for no time at all.
     steps[expires] = np.floor(np.log(np.maximum(written.lived_us[expires], 1)) / _STEP)
     return steps
+
+
+def _look(
+    sighting: Sighting, kinds: Int64s, lasting_us: Int64s
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_], Int64s]:
+    """Return each row's kind, whether it can be counted, and how far back each kind is whole."""
+    kind, visible_us = _assigned(sighting, kinds), _visible(lasting_us, sighting)
+    age = sighting.taken_us - sighting.rows.updated_us
+    usable = (kind >= 0) & (age >= 0)
+    usable[usable] &= age[usable] <= visible_us[kind[usable]]
+    return kind, usable, visible_us
 
 
 def _visible(lasting_us: Int64s, sighting: Sighting) -> Int64s:

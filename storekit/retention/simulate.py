@@ -134,6 +134,16 @@ class PolicyRun:
         gone: npt.NDArray[np.bool_] = (expires_us < last) | (expires_us == CLEARED)
         return gone
 
+    def cleanup_after(self, expires_us: int) -> int | None:
+        """Return when the cleanup runs that takes a row: the first after its expiry, past the horizon too.
+
+        A row that expires at a cleanup is for the next. None: cleanup never runs.
+        """
+        if self.policy.cleanup_every is None:
+            return None
+        every, start = as_us(self.policy.cleanup_every), as_instant_us(self.setting.now)
+        return start + max(0, (expires_us - start) // every + 1) * every
+
     @cached_property
     def cleared(self) -> npt.NDArray[np.bool_]:
         """Rows that a success would have cleared before."""
@@ -167,8 +177,9 @@ class PolicyRun:
         shape = (len(self.runs_us) + 1, groups)
         return rows.reshape(shape), sizes.reshape(shape)
 
+    @cached_property
     def future_deleted(self) -> tuple[Band, Band] | None:
-        """Return rows and bytes of those to come that each cleanup deletes; None: nothing is forecast."""
+        """Rows and bytes of those to come that each cleanup deletes; None: nothing is forecast."""
         future = self.setting.future
         if future is None:
             return None
@@ -213,6 +224,11 @@ class PolicyRun:
         every, start = as_us(self.policy.cleanup_every), as_instant_us(self.setting.now)
         last = start + as_us(self.setting.retry_wait) // every * every
         return self.setting.unfinished & (self.lives.soonest_us < last)
+
+    @cached_property
+    def whole(self) -> Timeline:
+        """`timeline` of the whole store, every cleanup in it."""
+        return self.timeline()
 
     def timeline(
         self, group: npt.NDArray[np.int64] | None = None, groups: int = 1, *, most: int | None = None

@@ -1,9 +1,8 @@
 -- How long ago rows were written last, at $now: rows and bytes by age in whole days; -1: after $now.
 SELECT
-    store,
     CAST(greatest(floor(age_us(instant($now), updated_at) / 86400000000), -1) AS BIGINT) AS days,
     CAST(count(*) AS BIGINT) AS entries,
     CAST(sum(value_bytes) AS BIGINT) AS value_bytes
 FROM rows
-GROUP BY store, days
-ORDER BY store DESC NULLS LAST, days ASC NULLS LAST
+GROUP BY days
+ORDER BY days ASC NULLS LAST

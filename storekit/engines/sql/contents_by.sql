@@ -3,8 +3,6 @@ SELECT
     :keys:,
     CAST(count(*) AS BIGINT) AS entries,
     CAST(sum(value_bytes) AS BIGINT) AS value_bytes,
-    CAST(max(value_bytes) AS BIGINT) AS largest,
-    min(updated_at) AS oldest_at,
     max(updated_at) AS newest_at
 FROM rows
 GROUP BY :keys:
