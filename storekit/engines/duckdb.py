@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from storekit.engines.texts import parameters, text, with_columns
+from storekit.engines.texts import Order, parameters, text, with_columns, with_order
 from storekit.errors import QueryError, SnapshotError
 
 __all__ = ["BATCH_ROWS", "DuckDBEngine"]
@@ -167,6 +167,8 @@ class DuckDBEngine:
         values: Mapping[str, Any] | None = None,
         *,
         keys: Sequence[str] = (),
+        order: Order = (),
+        backwards: bool = False,
         allowed: Collection[str] = (),
     ) -> pa.RecordBatchReader:
         """Run a named text and hand out the answer batch by batch.
@@ -177,12 +179,16 @@ class DuckDBEngine:
             The text in ``sql/``.
         values
             Its parameters; those it does not use are left out.
-        keys, allowed
-            The columns for its ``:keys:``, and which ones it may take.
+        keys, order, allowed
+            The columns for its ``:keys:`` or its ``:order:``, and which ones it may take.
+        backwards
+            Turn the ``:order:`` round.
         """
         sql = text(name)
         if ":keys:" in sql:
             sql = with_columns(sql, keys, allowed=allowed)
+        if ":order:" in sql:
+            sql = with_order(sql, order, allowed=allowed, backwards=backwards)
         bound = {each: (values or {})[each] for each in sorted(parameters(sql))}
         cursor = self._cursor()
         reader = cursor.sql(sql, params=bound).to_arrow_reader(BATCH_ROWS)
@@ -194,10 +200,12 @@ class DuckDBEngine:
         values: Mapping[str, Any] | None = None,
         *,
         keys: Sequence[str] = (),
+        order: Order = (),
+        backwards: bool = False,
         allowed: Collection[str] = (),
     ) -> pa.Table:
         """Run a named text and return the whole answer."""
-        return self.stream(name, values, keys=keys, allowed=allowed).read_all()
+        return self.stream(name, values, keys=keys, order=order, backwards=backwards, allowed=allowed).read_all()
 
     def ask(self, sql: str, values: Mapping[str, Any]) -> pa.Table:
         """Run one reading statement that a user wrote.

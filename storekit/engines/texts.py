@@ -1,8 +1,8 @@
 """The named SQL texts: loaded once, assembled from whole texts only, never from data.
 
 A text may start with a line ``-- over: verdicts``: it then reads from ``verdicts`` as from a table, and is
-handed out with that text in front, as a common table expression. ``:keys:`` and ``:keys_order:``
-stand for columns that a caller chose; `with_columns` is the one place that fills them, from an allow-list.
+handed out with that text in front, as a common table expression. ``:keys:``, ``:keys_order:`` and ``:order:``
+stand for columns that a caller chose; `with_columns` and `with_order` are what fills them, from an allow-list.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from importlib import resources
 
 from storekit.errors import QueryError
 
-__all__ = ["NO_LIMIT", "parameters", "text", "with_columns"]
+__all__ = ["NO_LIMIT", "Order", "parameters", "text", "with_columns", "with_order"]
 
 NO_LIMIT = 2**62
 """A LIMIT that is none, for the texts that take one."""
+
+Order = Sequence[tuple[str, bool]]
+"""What an answer is sorted by: columns, each with whether it descends. Missing values are last either way."""
 
 _OVER = re.compile(r"^-- over: (.+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n?", re.MULTILINE)
@@ -62,3 +65,22 @@ def with_columns(sql: str, columns: Sequence[str], *, allowed: Collection[str]) 
     return sql.replace(":keys:", ", ".join(quoted)).replace(
         ":keys_order:", ", ".join(f"{each} ASC NULLS LAST" for each in quoted)
     )
+
+
+def with_order(sql: str, order: Order, *, allowed: Collection[str], backwards: bool = False) -> str:
+    """Fill in what a caller sorts by; ``backwards`` is the same order, its last row first.
+
+    Raises
+    ------
+    QueryError
+        For no column, or one that is not in ``allowed``.
+    """
+    hint = f"choose from {', '.join(allowed)}"
+    if not order:
+        raise QueryError("no column to sort by", hint=hint)
+    for column, _ in order:
+        if column not in allowed:
+            raise QueryError(f"cannot sort by {column!r}", hint=hint)
+    missing = "NULLS FIRST" if backwards else "NULLS LAST"
+    terms = [f'"{column}" {"DESC" if descending != backwards else "ASC"} {missing}' for column, descending in order]
+    return sql.replace(":order:", ", ".join(terms))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,12 @@ from storekit.frames.display import (
 )
 from storekit.frames.exports import whole_file
 from storekit.frames.fates import spelled
-from storekit.frames.preview import GROUP_COLUMNS
 from storekit.frames.report import bar, cut, framed, html_table, preview_html
 from storekit.frames.simview import advice_html, simulation_html
 from storekit.retention.policy import Policy
 
 if TYPE_CHECKING:
+    from storekit.frames.selection import Selection
     from storekit.frames.snapshot import Snapshot
 
 __all__ = ["POLICIES", "report"]
@@ -117,31 +117,32 @@ def _document(snapshot: Snapshot, policies: Sequence[Policy], now: datetime | st
 def _contents(snapshot: Snapshot) -> str:
     if not len(snapshot):
         return framed("<p>The store is empty.</p>")
+    everything = snapshot.select()
     pairs = [
         f'<div><p class="sk-head">{title}</p>{table}</div>'
         for title, table in (
-            ("By Dag", _by(snapshot, "dag_id", "Dag")),
-            ("By key", _by(snapshot, "key", "key")),
-            ("By size of the value", _sizes(snapshot)),
-            ("By last write", _ages(snapshot)),
+            ("By Dag", _by(everything, "dag_id", "Dag")),
+            ("By key", _by(everything, "key", "key")),
+            ("By size of the value", _sizes(everything)),
+            ("By last write", _ages(everything)),
         )
     ]
     assets = ""
     if snapshot.info.asset_rows:
-        assets = f'<p class="sk-head">Asset rows, by asset</p>{_by(snapshot, "asset_name", "asset")}'
+        assets = (
+            f'<p class="sk-head">Asset rows, by asset</p>{_by(snapshot.select(store="asset"), "asset_name", "asset")}'
+        )
     return framed(f'<div class="sk-pair">{"".join(pairs)}</div>{assets}')
 
 
-def _by(snapshot: Snapshot, column: str, title: str) -> str:
-    table = snapshot._engine.query("contents_by", {"size": _GROUPS + 1}, keys=(column,), allowed=GROUP_COLUMNS)
-    lines = [row for row in table.to_pylist() if not (column == "asset_name" and row[column] is None)]
+def _by(selection: Selection, column: str, title: str) -> str:
+    lines = selection.by(column, limit=_GROUPS + 1).to_dict("records")
     largest = max((row["value_bytes"] for row in lines), default=0) or 1
     body = []
     for row in lines[:_GROUPS]:
-        other = "asset rows" if column == "dag_id" else "task rows"
-        name = f"<em>{other}</em>" if row[column] is None else cut(row[column], _WIDTH)
+        name = "<em>asset rows</em>" if pd.isna(row[column]) else cut(row[column], _WIDTH)
         body.append(
-            f'<th scope="row">{name}</th><td class="sk-n">{human_count(row["entries"])}</td>'
+            f'<th scope="row">{name}</th><td class="sk-n">{human_count(row["rows"])}</td>'
             f'<td class="sk-n">{human_bytes(row["value_bytes"])}</td>'
             f'<td class="sk-wide">{bar(row["value_bytes"] / largest)}</td>'
             f"<td>{row['newest_at']:%Y-%m-%d %H:%M}</td>"
@@ -150,34 +151,35 @@ def _by(snapshot: Snapshot, column: str, title: str) -> str:
     return html_table([title, "rows", "bytes", "", "last write"], body) + more
 
 
-def _sizes(snapshot: Snapshot) -> str:
-    lines = snapshot._engine.query("contents_sizes").to_pylist()
-    return _distribution("size", [(_size_name(row["digits"]), row) for row in lines])
+def _sizes(selection: Selection) -> str:
+    return _distribution("size", [(_size_name(row), row) for row in selection.sizes().to_dict("records")])
 
 
-def _size_name(digits: int) -> str:
-    if digits == 0:
+def _size_name(row: Mapping[Any, Any]) -> str:
+    if row["to_bytes"] == 0:
         return "empty"
-    return f"{human_bytes(10 ** (digits - 1))} to {human_bytes(10**digits - 1)}"
+    return f"{human_bytes(row['from_bytes'])} to {human_bytes(row['to_bytes'])}"
 
 
-def _ages(snapshot: Snapshot) -> str:
-    now = snapshot.info.taken_at.isoformat(timespec="microseconds")
-    table = snapshot._engine.query("contents_ages", {"now": now}).to_pandas()
-    edges = [(-1, "after the snapshot"), (0, "less than a day"), (1, "1 to 7 days"), (7, "7 to 30 days")]
-    edges += [(30, "30 to 90 days"), (90, "90 to 365 days"), (365, "more than a year")]
-    starts = [start for start, _ in edges]
-    place = pd.cut(table["days"], [*starts, float("inf")], right=False, labels=range(len(starts)))
-    grouped = table.groupby(place, observed=True)[["entries", "value_bytes"]].sum()
-    return _distribution("age", [(edges[int(place)][1], row) for place, row in grouped.iterrows()])
+def _ages(selection: Selection) -> str:
+    return _distribution("age", [(_age_name(row), row) for row in selection.ages().to_dict("records")])
 
 
-def _distribution(what: str, lines: Sequence[tuple[str, Any]]) -> str:
-    most = max((int(row["entries"]) for _, row in lines), default=0) or 1
+def _age_name(row: Mapping[Any, Any]) -> str:
+    first, end = row["from_age"], row["to_age"]
+    if pd.isna(first):
+        return "after the snapshot"
+    if pd.isna(end):
+        return "more than a year"
+    return f"{first.days} to {end.days} days" if first.days else "less than a day"
+
+
+def _distribution(what: str, lines: Sequence[tuple[str, Mapping[Any, Any]]]) -> str:
+    most = max((row["rows"] for _, row in lines), default=0) or 1
     body = [
-        f'<th scope="row">{escape(name)}</th><td class="sk-n">{human_count(int(row["entries"]))}</td>'
-        f'<td class="sk-n">{human_bytes(int(row["value_bytes"]))}</td>'
-        f'<td class="sk-wide">{bar(int(row["entries"]) / most)}</td>'
+        f'<th scope="row">{escape(name)}</th><td class="sk-n">{human_count(row["rows"])}</td>'
+        f'<td class="sk-n">{human_bytes(row["value_bytes"])}</td>'
+        f'<td class="sk-wide">{bar(row["rows"] / most)}</td>'
         for name, row in lines
     ]
     return html_table([what, "rows", "bytes", ""], body)

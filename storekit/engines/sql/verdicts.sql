@@ -6,6 +6,7 @@ SELECT
 FROM (
     SELECT
         rows.*,
+        rowid AS row_number,
         CASE
             WHEN store = 'asset' THEN 'asset-row'
             WHEN never_expire THEN 'never-expire'

@@ -1,10 +1,11 @@
--- What is there, by columns that the caller chose.
+-- over: selected
+-- What was selected, by columns that the caller chose.
 SELECT
     :keys:,
     CAST(count(*) AS BIGINT) AS entries,
     CAST(sum(value_bytes) AS BIGINT) AS value_bytes,
     max(updated_at) AS newest_at
-FROM rows
+FROM selected
 GROUP BY :keys:
 ORDER BY value_bytes DESC NULLS LAST, :keys_order:
 LIMIT $size
