@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from storekit.frames.display import human_bytes, human_count, human_rows, plain
+from storekit.frames.simview import selection_text
 from storekit.retention.durations import spell_duration
 from storekit.retention.lives import Mode
 from storekit.retention.policy import AS_WRITTEN, Policy
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from storekit.frames.retained import Understood
     from storekit.frames.simulation import Simulation
 
-__all__ = ["of_curve", "of_simulation", "of_writing"]
+__all__ = ["of_curve", "of_selection", "of_simulation", "of_writing"]
 
 _SHORT = timedelta(seconds=1)
 
@@ -27,6 +28,19 @@ def of_curve(known: Understood) -> tuple[str, ...]:
         "As if each candidate had been default_retention_days at every write. No change of configuration brings this "
         "about: rows that exist keep the expiry they were written with.",
         *known.assumptions,
+    )
+
+
+def of_selection(simulation: Simulation, total: int) -> tuple[str, ...]:
+    """Return what it means that not all rows are simulated."""
+    if not simulation.selection:
+        return ()
+    chosen = len(simulation.setting.rows)
+    return (
+        f"Only rows of {selection_text(simulation.selection)} are simulated, {human_count(chosen)} of "
+        f"{human_rows(total)}"
+        + ("" if simulation.forecast is None else ", and only their future writes")
+        + ". How rows were written is told from the whole snapshot, and what is said of that here is of the whole.",
     )
 
 

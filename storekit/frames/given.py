@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from storekit.errors import QueryError
 from storekit.frames.display import plain
+from storekit.frames.instants import as_text
+from storekit.retention.ages import Selection
 from storekit.retention.lives import Mode
 from storekit.retention.policy import Policy
+from storekit.retention.rows import as_instant_us, as_us
+from storekit.retention.written import DAY_US
 
 if TYPE_CHECKING:
     from storekit.frames.snapshot import Snapshot, SnapshotInfo
 
-__all__ = ["as_drawing", "as_history", "as_mode", "as_policies"]
+__all__ = [
+    "MOST_FORECAST_DAYS",
+    "Drawing",
+    "as_drawing",
+    "as_history",
+    "as_mode",
+    "as_policies",
+    "as_selection",
+    "forecast_days",
+]
+
+MOST_FORECAST_DAYS = 1830
+"""How far, in days after the snapshot, future writes are forecast: five years."""
+
 
 _POLICIES = "snap.simulate([sk.Policy(default_retention_days=14)])"
 
@@ -78,11 +97,40 @@ def _same_store(one: SnapshotInfo, other: SnapshotInfo) -> bool:
     return one.database_id == other.database_id
 
 
-def as_drawing(seed: Any, level: Any, replicates: Any) -> dict[str, Any]:
-    """Return what a forecast draws by, as it takes it; its bounds are for `forecast` to check."""
+@dataclass(frozen=True)
+class Drawing:
+    """What a forecast draws by."""
+
+    seed: int
+    level: float
+    replicates: int
+
+
+def as_drawing(seed: Any, level: Any, replicates: Any) -> Drawing:
+    """Return what a forecast draws by; its bounds are for `forecast` to check."""
     for name, number, about in (("seed", seed, "0 or more"), ("replicates", replicates, "20 or more, such as 400")):
         if isinstance(number, bool) or not isinstance(number, Integral):
             raise QueryError(f"{name}={number!r} is no whole number", hint=f"{name}: {about}")
     if isinstance(level, bool) or not isinstance(level, Real):
         raise QueryError(f"level={level!r} is no number", hint="the band's share, between 0 and 1: level=0.9")
-    return {"seed": int(seed), "level": float(level), "replicates": int(replicates)}
+    return Drawing(int(seed), float(level), int(replicates))
+
+
+def forecast_days(now: datetime, horizon: timedelta, taken_at: datetime) -> int:
+    """Return how many days after the snapshot a simulation ends: so many are forecast."""
+    ahead = as_instant_us(now) - as_instant_us(taken_at) + as_us(horizon)
+    days = max(1, -(-ahead // DAY_US))
+    if days > MOST_FORECAST_DAYS:
+        raise QueryError(
+            f"the simulation ends {days:,} days after the snapshot, too far to forecast what will be written",
+            hint=f"at most {MOST_FORECAST_DAYS:,} days, or future=False: then only what exists is played",
+        )
+    return days
+
+
+def as_selection(dag_id: str | None, task_id: str | None, key: str | None) -> Selection:
+    """Return names that a user gave, which select rows; None: any."""
+    for name, text in (("dag_id", dag_id), ("task_id", task_id), ("key", key)):
+        if text is not None:
+            as_text(text, name)
+    return dag_id, task_id, key

@@ -15,14 +15,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storekit.engines.texts import NO_LIMIT
 from storekit.frames.answers import answer_frame
 from storekit.frames.instants import as_skew
-from storekit.retention.ages import AgeIndex
+from storekit.retention.ages import AgeIndex, Selection, selected_places
+from storekit.retention.held import Held
 from storekit.retention.rows import NO_EXPIRY, Int64s, Labels, StoreRows
-from storekit.retention.written import Evidence, Written, infer
+from storekit.retention.written import Evidence, Written, checked_defaults, infer
 
 if TYPE_CHECKING:
     from storekit.engines.duckdb import DuckDBEngine
+    from storekit.frames.stages import Stages
+    from storekit.retention.lives import Grounds
 
 __all__ = ["Retained", "Understood", "as_told", "read_store_rows"]
 
@@ -39,6 +43,8 @@ _EVIDENCE = pa.schema(
     ]
 )
 
+_SELECTIONS = 3
+_NATURALS = 64
 _TEXTS = ("dag_id", "task_id", "key", "task_state")
 
 
@@ -49,6 +55,18 @@ class Understood:
     rows: StoreRows
     written: Written
     ages: AgeIndex
+
+    @cached_property
+    def grounds(self) -> Grounds:
+        """The rows, ready for policies."""
+        from storekit.retention.lives import Grounds
+
+        return Grounds(self.rows, self.written, self.ages)
+
+    def take(self, at: npt.NDArray[np.intp]) -> Understood:
+        """Return some of the rows, with what was understood of them among all."""
+        rows, written = self.rows.take(at), self.written.take(at)
+        return Understood(rows, written, AgeIndex(rows, written))
 
     @cached_property
     def evidence(self) -> list[Evidence]:
@@ -76,7 +94,9 @@ class Retained:
 
     def __init__(self, engine: DuckDBEngine, total: int) -> None:
         self._engine, self._total = engine, total
-        self._reading: tuple[object, Understood] | None = None
+        self._readings: Held[Understood] = Held(1)
+        self._selections: Held[Understood] = Held(_SELECTIONS)
+        self._naturals: Held[tuple[Int64s, Int64s]] = Held(_NATURALS)
 
     @cached_property
     def rows(self) -> StoreRows:
@@ -86,10 +106,41 @@ class Retained:
     def understood(self, defaults: Iterable[int] | None, skew: timedelta | str) -> Understood:
         """Return the rows with how they were written; the last reading is kept."""
         told, skew = as_told(defaults), as_skew(skew)
-        if self._reading is None or self._reading[0] != (told, skew):
+
+        def read() -> Understood:
             written = infer(self.rows, defaults=told, skew=skew)
-            self._reading = ((told, skew), Understood(self.rows, written, AgeIndex(self.rows, written)))
-        return self._reading[1]
+            return Understood(self.rows, written, AgeIndex(self.rows, written))
+
+        return self._readings.get((told, skew), read)
+
+    def selected(self, told: tuple[int, ...] | None, skew: timedelta, selection: Selection) -> Understood:
+        """Return the rows of a selection, with how they were written as told from all."""
+        known = self.understood(told, skew)
+        if selection == (None, None, None):
+            return known
+        return self._selections.get((told, skew, selection), lambda: known.take(selected_places(known.rows, selection)))
+
+    def natural(self, dag_id: str) -> tuple[Int64s, Int64s]:
+        """Return the numbers of a Dag's rows, ascending, and the place of each by natural key.
+
+        A row is of one Dag, so all that is held is 16 bytes a row at most.
+        """
+
+        def ask() -> tuple[Int64s, Int64s]:
+            numbers = self.rows.row[self.rows.dag_id.codes == self.rows.dag_id.code(dag_id)]
+            values = {"numbers": numbers.tolist(), "size": NO_LIMIT, "skip": 0}
+            ordered = self._engine.query("retained_rows", values).column("row_number").to_numpy()
+            place = np.argsort(ordered)
+            return ordered[place], place
+
+        return self._naturals.get(dag_id, ask)
+
+    @cached_property
+    def stages(self) -> Stages:
+        """What simulations share."""
+        from storekit.frames.stages import Stages
+
+        return Stages(self)
 
     def evidence(self, defaults: Iterable[int] | None, skew: timedelta | str) -> pd.DataFrame:
         """Return what `Snapshot.written` returns."""
@@ -98,11 +149,17 @@ class Retained:
 
 
 def as_told(defaults: Iterable[int] | None) -> tuple[int, ...] | None:
-    """Return defaults as they can be read more than once; whether they are any is for `infer` to say."""
+    """Return defaults as plain numbers, which can be read more than once.
+
+    Raises
+    ------
+    QueryError
+        If one is no whole number of days of at least 0.
+    """
     if defaults is None:
         return None
     one = isinstance(defaults, Integral | str) or not isinstance(defaults, Iterable)
-    return (defaults,) if one else tuple(defaults)  # type: ignore[return-value]
+    return checked_defaults([defaults] if one else defaults)  # type: ignore[list-item]
 
 
 def read_store_rows(engine: DuckDBEngine, total: int) -> StoreRows:

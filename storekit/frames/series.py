@@ -159,14 +159,14 @@ def summary_table(runs: Sequence[PolicyRun]) -> pa.Table:
 def _summary(run: PolicyRun) -> pa.Table:
     sizes = run.setting.rows.value_bytes
     line, cleanups = run.whole, cleanups_table(run)
-    cleared_bytes = int(sizes[run.cleared].sum())
+    cleared, cleared_bytes = run.cleared
     first = {name: cleanups.column(name)[0].as_py() if cleanups.num_rows else 0 for name in cleanups.column_names[2:6]}
     whole = {
         "deleted_now": first["deleted"],
         "deleted_now_bytes": first["deleted_bytes"],
-        "kept_now": len(sizes) - int(run.cleared.sum()) - first["deleted"],
+        "kept_now": len(sizes) - cleared - first["deleted"],
         "kept_now_bytes": int(sizes.sum()) - cleared_bytes - first["deleted_bytes"],
-        "cleared": int(run.cleared.sum()),
+        "cleared": cleared,
         "cleared_bytes": cleared_bytes,
         "deleted_now_high": first["deleted_high"],
         "deleted_now_bytes_high": first["deleted_bytes_high"],
@@ -187,7 +187,7 @@ def _summary(run: PolicyRun) -> pa.Table:
         "largest_cleanup_rows": round(float(largest.max(initial=0))),
         "largest_cleanup_rows_high": round(float(np.maximum(largest, largest_high).max(initial=0))),
         "batches": int(cleanups.column("batches").to_numpy().sum()),
-        "unsafe_rows": int(run.unsafe().sum()),
+        "unsafe_rows": run.unsafe_rows,
     }
     return _table(
         {
@@ -196,6 +196,6 @@ def _summary(run: PolicyRun) -> pa.Table:
             **{name: pa.array([each], pa.float64()) for name, each in real.items()},
             "peak_at": _instants(line.at_us[begun][[int(line.bytes.expected[begun, 0].argmax())]]),
             **{name: pa.array([each], pa.int64()) for name, each in costs.items()},
-            "unsafe_writes_per_day": pa.array([run.short_lived(run.setting.retry_wait)], pa.float64()),
+            "unsafe_writes_per_day": pa.array([run.short_a_day], pa.float64()),
         }
     )

@@ -12,19 +12,26 @@ import pyarrow as pa
 
 from storekit.errors import QueryError
 from storekit.frames.answers import answer_frame
-from storekit.frames.assumptions import of_simulation
+from storekit.frames.assumptions import of_selection, of_simulation
 from storekit.frames.fates import Fates
-from storekit.frames.given import as_drawing, as_history, as_mode, as_policies
+from storekit.frames.given import (
+    MOST_FORECAST_DAYS,
+    as_drawing,
+    as_history,
+    as_mode,
+    as_policies,
+    as_selection,
+)
 from storekit.frames.instants import as_instant, as_skew, as_span
 from storekit.frames.retained import as_told
 from storekit.frames.series import groups_of, summary_table, timeline_table
-from storekit.retention.flow import Sighting, flow_of
-from storekit.retention.forecast import Forecast, forecast
+from storekit.frames.stages import Asked
+from storekit.retention.forecast import Forecast
 from storekit.retention.lives import Mode, cleanup_runs
 from storekit.retention.policy import Policy
 from storekit.retention.rows import as_instant_us
-from storekit.retention.simulate import PolicyRun, Setting
-from storekit.retention.written import DAY_US, SKEW
+from storekit.retention.simulate import PolicyRun
+from storekit.retention.written import SKEW
 
 if TYPE_CHECKING:
     from storekit.frames.snapshot import Snapshot, SnapshotInfo
@@ -33,9 +40,6 @@ __all__ = ["MOST_FORECAST_DAYS", "RETRY_WAIT", "Simulation"]
 
 RETRY_WAIT = timedelta(days=1)
 """The longest that Airflow waits between two tries: ``[core] max_task_retry_delay``, 86,400 seconds."""
-
-MOST_FORECAST_DAYS = 1830
-"""How far, in days after the snapshot, future writes are forecast: five years."""
 
 _GROUPED_CLEANUPS = 100
 
@@ -67,6 +71,9 @@ class Simulation:
         The longest wait between two tries of a task, for `unsafe`.
     defaults, skew
         As for `Snapshot.written`.
+    dag_id, task_id, key
+        Only rows of these, exactly, and only their future writes; with a Dag or a task, asset rows are none of them.
+        How rows were written is still told from the whole snapshot. A name that no row has selects nothing.
     seed, level, replicates
         Of the forecast's bootstrap: the same seed and snapshot give the same numbers; the band's share; how many paths.
 
@@ -89,6 +96,9 @@ class Simulation:
         retry_wait: timedelta | str = RETRY_WAIT,
         defaults: Iterable[int] | None = None,
         skew: timedelta | str = SKEW,
+        dag_id: str | None = None,
+        task_id: str | None = None,
+        key: str | None = None,
         seed: int = 0,
         level: float = 0.9,
         replicates: int = 400,
@@ -108,48 +118,40 @@ class Simulation:
                 f"horizon={horizon!r} from {self.now.isoformat()} on ends after the year 9999", hint="a shorter one"
             )
         self._defaults, self._skew = as_told(defaults), as_skew(skew)
+        self._selection = as_selection(dag_id, task_id, key)
         older, drawing = as_history(history, self.info), as_drawing(seed, level, replicates)
-        self._understood = snapshot._retained.understood(self._defaults, self._skew)
-        flow = prediction = None
-        if future:
-            flow = flow_of(self._sighting(snapshot), [self._sighting(each) for each in older])
-            prediction = self._forecast(flow.history, drawing)
-        self.setting = Setting(
-            rows=self._understood.rows,
-            written=self._understood.written,
+        asked = Asked(
+            told=self._defaults,
+            skew=self._skew,
+            selection=self._selection,
+            taken_at=self.info.taken_at,
             mode=self.mode,
             now=self.now,
             horizon=self.horizon,
-            taken_at=snapshot.info.taken_at,
             retry_wait=as_span(retry_wait, "retry_wait"),
-            flow=flow,
-            forecast=prediction,
+            history=older if future else (),
+            drawing=drawing if future else None,
         )
+        self._understood = snapshot._retained.selected(*asked.reading)
+        self._stage = snapshot._retained.stages.stage(asked)
+        self.setting = self._stage.setting
         for each in self.policies:
             cleanup_runs(each, self.now, self.horizon)  # for its check, before anything is asked
 
     @cached_property
     def _runs(self) -> dict[str, PolicyRun]:
-        return {each.name: PolicyRun(each, self.setting) for each in self.policies}
-
-    def _forecast(self, history: Any, drawing: dict[str, Any]) -> Forecast:
-        ahead = as_instant_us(self.now) - as_instant_us(self.info.taken_at) + self.horizon // timedelta(microseconds=1)
-        days = max(1, -(-ahead // DAY_US))
-        if days > MOST_FORECAST_DAYS:
-            raise QueryError(
-                f"the simulation ends {days:,} days after the snapshot, too far to forecast what will be written",
-                hint=f"at most {MOST_FORECAST_DAYS:,} days, or future=False: then only what exists is played",
-            )
-        return forecast(history, days, **drawing)
-
-    def _sighting(self, snapshot: Snapshot) -> Sighting:
-        known = snapshot._retained.understood(self._defaults, self._skew)
-        return Sighting(known.rows, known.written, as_instant_us(snapshot.info.taken_at))
+        return {each.name: self._stage.run(each) for each in self.policies}
 
     @property
     def info(self) -> SnapshotInfo:
         """What the snapshot is of."""
         return self._snapshot.info
+
+    @property
+    def selection(self) -> dict[str, str]:
+        """Of which ``dag_id``, ``task_id``, ``key`` rows are simulated; empty: all rows."""
+        names = zip(("dag_id", "task_id", "key"), self._selection, strict=True)
+        return {name: text for name, text in names if text is not None}
 
     @property
     def forecast(self) -> Forecast | None:
@@ -159,11 +161,12 @@ class Simulation:
     @cached_property
     def assumptions(self) -> tuple[str, ...]:
         """What the numbers rest on, one sentence or two each."""
-        return of_simulation(self, self._understood)
+        whole = self._snapshot._retained.understood(self._defaults, self._skew)
+        return (*of_selection(self, len(whole.rows)), *of_simulation(self, whole))
 
     @property
     def written(self) -> pd.DataFrame:
-        """How the rows were written, as `Snapshot.written`."""
+        """How the rows were written, as `Snapshot.written`: of the whole snapshot, for it is told from all rows."""
         return self._snapshot.written(defaults=self._defaults, skew=self._skew)
 
     @cached_property
@@ -280,6 +283,41 @@ class Simulation:
         """
         return self._fates.difference_by(self._run(a), self._run(b), self._instant(at), columns)
 
+    def gone(
+        self, policy: str | Policy, *, at: datetime | str | None = None, limit: int | None = None, offset: int = 0
+    ) -> pd.DataFrame:
+        """Return the existing rows that are gone under a policy at an instant, a cleanup at it included.
+
+        As-if at ``now``, they are what cleanup would delete, had the policy been in force at every write: as many as
+        `summary` says in deleted_now (those that are certain; deleted_now_high: all) and cleared.
+
+        Parameters
+        ----------
+        policy
+            One of this simulation, or its name.
+        at, limit, offset
+            As for `difference`.
+
+        Returns
+        -------
+        DataFrame
+            The columns of `difference` from store to written, then rule (str; missing: none), expires_under
+            (datetime64[us, UTC]; the sooner one where it is not certain; missing: cleared), margin (timedelta64[us]:
+            expires_under less the instant, so never positive; missing: cleared), certain (bool: however ambiguous rows
+            were written). By natural key.
+        """
+        return self._fates.gone(self._run(policy), self._instant(at), limit, offset)
+
+    def gone_by(self, policy: str | Policy, *columns: str, at: datetime | str | None = None) -> pd.DataFrame:
+        """Return how many rows, and bytes, `gone` holds, by ``dag_id``, ``task_id`` or ``key``.
+
+        Returns
+        -------
+        DataFrame
+            The columns asked for (none: one line), rows, value_bytes (int64). Most bytes first.
+        """
+        return self._fates.gone_by(self._run(policy), self._instant(at), columns)
+
     def unsafe(self, policy: str | Policy, *, limit: int | None = None, offset: int = 0) -> pd.DataFrame:
         """Return the rows of unfinished tasks that may be gone before the next try needs them.
 
@@ -327,6 +365,12 @@ class Simulation:
         QueryError
             If there is no such row, or more than one: then tell ``run_id`` and ``map_index``.
         """
+        for name, text in (("dag_id", dag_id), ("task_id", task_id), ("key", key)):
+            if self.selection.get(name, text) != text:
+                raise QueryError(
+                    f"{name}={text!r} is not simulated: only rows of {name}={self.selection[name]!r} are",
+                    hint="snap.simulate without it",
+                )
         return self._fates.explain(self._run(policy), dag_id, task_id, key, run_id, map_index)
 
     def to_dict(self) -> dict[str, Any]:
@@ -337,7 +381,7 @@ class Simulation:
 
     @cached_property
     def _fates(self) -> Fates:
-        return Fates(self._snapshot._engine, self._understood, self.setting)
+        return Fates(self._snapshot._engine, self._snapshot._retained, self._understood, self.setting)
 
     def _run(self, policy: str | Policy) -> PolicyRun:
         return self._runs[self._policy(policy).name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +33,11 @@ __all__ = [
     "advice_heading",
     "advice_html",
     "advice_text",
+    "cells_html",
     "heading",
     "json_instant",
     "json_records",
+    "selection_text",
     "short_policy",
     "simulation_dict",
     "simulation_html",
@@ -100,10 +102,16 @@ def span_text(low: float, high: float, said: Any) -> str:
 
 def _title(simulation: Simulation) -> str:
     count = len(simulation.policies)
+    chosen = f", only {selection_text(simulation.selection)}" if simulation.selection else ""
     return (
         f"Simulation of {count} {'policy' if count == 1 else 'policies'}, {simulation.mode}, "
-        f"{spell_duration(simulation.horizon)} from {human_instant(simulation.now)}"
+        f"{spell_duration(simulation.horizon)} from {human_instant(simulation.now)}{chosen}"
     )
+
+
+def selection_text(selection: Mapping[str, str]) -> str:
+    """Return which rows are simulated: ``dag_id = etl, key = cursor``."""
+    return ", ".join(f"{name} = {plain(text)}" for name, text in selection.items())
 
 
 def heading(simulation: Simulation) -> list[str]:
@@ -147,7 +155,8 @@ def _columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _html_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def cells_html(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Return `summary_cells` or `advice_cells` as a table."""
     return html_table(
         head,
         [
@@ -172,7 +181,7 @@ def simulation_html(simulation: Simulation) -> str:
     head, body = summary_cells(simulation)
     return framed(
         f'<p class="sk-title">{escape(_title(simulation))}</p><p class="sk-soft">{escape(source(simulation.info))}</p>'
-        + _html_table(head, body)
+        + cells_html(head, body)
         + f'<p class="sk-head">Bytes over time{"" if simulation.forecast is None else ", with the forecast band"}</p>'
         + _picture(simulation)
         + _rests_on(simulation.assumptions)
@@ -207,6 +216,7 @@ def simulation_dict(simulation: Simulation) -> dict[str, Any]:
         "now": json_instant(simulation.now),
         "horizon_us": simulation.horizon // timedelta(microseconds=1),
         "retry_wait_us": simulation.setting.retry_wait // timedelta(microseconds=1),
+        "selection": simulation.selection,
         "database": simulation.info.database,
         "layout": simulation.info.layout,
         "taken_at": json_instant(simulation.info.taken_at),
@@ -310,5 +320,5 @@ def advice_html(advice: Advice) -> str:
     return framed(
         f'<p class="sk-title">Candidates at {escape(human_instant(advice.simulation.now))}: bytes kept against rows at '
         f'risk</p><p class="sk-soft">{escape(source(advice.simulation.info))}; recent: written within '
-        f"{escape(spell_duration(advice.look_back))}</p>" + _html_table(head, body) + _rests_on(advice.assumptions)
+        f"{escape(spell_duration(advice.look_back))}</p>" + cells_html(head, body) + _rests_on(advice.assumptions)
     )

@@ -24,11 +24,14 @@ from storekit.retention.written import SKEW
 
 if TYPE_CHECKING:
     from storekit.frames.advice import Advice
+    from storekit.frames.dangers import Danger
     from storekit.frames.diff import SnapshotDiff
     from storekit.frames.plan import Plan
     from storekit.frames.preview import Preview
+    from storekit.frames.selection import Selection
     from storekit.frames.simulation import Simulation
     from storekit.retention.policy import Policy
+    from storekit.retention.verdicts import Reason
 
 __all__ = ["FORMAT_VERSION", "Snapshot", "SnapshotInfo", "open_snapshot"]
 
@@ -176,6 +179,71 @@ class Snapshot:
 
         return Preview(self, now)
 
+    def select(
+        self,
+        text: str | None = None,
+        *,
+        store: str | None = None,
+        dag_id: str | None = None,
+        run_id: str | None = None,
+        task_id: str | None = None,
+        key: str | None = None,
+        asset_name: str | None = None,
+        writer: str | None = None,
+        verdict: str | None = None,
+        reason: Reason | str | None = None,
+        danger: Danger | str | None = None,
+        now: datetime | str | None = None,
+    ) -> Selection:
+        """Return the rows that meet every filter given, to count, group, sort and page through; none: all rows.
+
+        Parameters
+        ----------
+        text
+            What dag_id, run_id, task_id, key, asset_name or asset_uri holds somewhere, upper case or lower; no
+            pattern: ``%`` and ``_`` stand for themselves. Letters are compared one by one in Unicode's simple lower
+            case: ``straße`` finds ``STRAẞE`` and not ``STRASSE``, ``i`` finds ``İ``, accents count. Empty: all rows.
+        store
+            ``"task"`` or ``"asset"``.
+        dag_id, run_id, task_id, key, asset_name
+            Only rows of these, exactly.
+        writer
+            Of asset rows, who wrote them last: ``"task"``, ``"watcher"``, ``"api"`` or ``"not recorded"``.
+        verdict, reason
+            What cleanup at ``now`` would do with a row, ``"delete"`` or ``"keep"``, and why: a value of
+            `storekit.retention.Reason`.
+        danger
+            What else endangers a row at ``now``: a value of `storekit.frames.dangers.Danger` but ``db-clean``.
+        now
+            The instant of the cleanup: aware, or ISO text with a zone; None: when the snapshot was taken.
+
+        Raises
+        ------
+        QueryError
+            If one of these cannot be.
+
+        Examples
+        --------
+        >>> snap.select("orders", verdict="delete").rows(25, sort="value_bytes", descending=True)  # doctest: +SKIP
+        """
+        from storekit.frames.selection import Selection
+
+        return Selection(
+            self,
+            text,
+            store=store,
+            dag_id=dag_id,
+            run_id=run_id,
+            task_id=task_id,
+            key=key,
+            asset_name=asset_name,
+            writer=writer,
+            verdict=verdict,
+            reason=reason,
+            danger=danger,
+            now=now,
+        )
+
     def plan(self, now: datetime | str | None = None) -> Plan:
         """Return the rows that `preview` of ``now`` shows as deleted, to look over, to save, and to clean up by."""
         from storekit.frames.plan import plan_of
@@ -264,6 +332,9 @@ class Snapshot:
         retry_wait: timedelta | str = "1d",
         defaults: Iterable[int] | None = None,
         skew: timedelta | str = SKEW,
+        dag_id: str | None = None,
+        task_id: str | None = None,
+        key: str | None = None,
         seed: int = 0,
         level: float = 0.9,
         replicates: int = 400,
@@ -285,6 +356,9 @@ class Snapshot:
             retry_wait=retry_wait,
             defaults=defaults,
             skew=skew,
+            dag_id=dag_id,
+            task_id=task_id,
+            key=key,
             seed=seed,
             level=level,
             replicates=replicates,

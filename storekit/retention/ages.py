@@ -16,12 +16,13 @@ import numpy.typing as npt
 from storekit.retention.rows import Int64s, StoreRows
 from storekit.retention.written import DAY_US, How, Written
 
-__all__ = ["AgeIndex", "Curve"]
+__all__ = ["AgeIndex", "Curve", "Selection", "Sums", "selected_places"]
 
 _SELECTIONS_HELD = 8
 _EARLIEST = int(np.iinfo(np.int64).min)
 
 Selection = tuple[str | None, str | None, str | None]
+"""Names of a Dag, a task and a key; None: any. A row is selected by all that are told, exactly."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Curve:
     value_bytes: int
 
 
-class _Sums:
+class Sums:
     """Instants in order, and the bytes of all before each."""
 
     def __init__(self, instants: Int64s, sizes: Int64s) -> None:
@@ -59,9 +60,9 @@ class _Sums:
 class _Selected:
     """The rows of one selection, ready to be asked."""
 
-    by_default: _Sums  # by last write
-    untold: _Sums  # by last write
-    fixed: _Sums  # by expiry: what a program chose itself
+    by_default: Sums  # by last write
+    untold: Sums  # by last write
+    fixed: Sums  # by expiry: what a program chose itself
     rows: int
     value_bytes: int
 
@@ -84,7 +85,7 @@ class AgeIndex:
     @property
     def nbytes(self) -> int:
         """Bytes that the structures hold for all rows, without the rows themselves."""
-        whole = self._whole
+        whole = self.whole
         return whole.by_default.nbytes + whole.untold.nbytes + whole.fixed.nbytes
 
     def curve(
@@ -120,23 +121,17 @@ class AgeIndex:
         )
 
     @cached_property
-    def _whole(self) -> _Selected:
+    def whole(self) -> _Selected:
+        """All rows."""
         return self._arranged(None)
 
     def _select(self, selection: Selection) -> _Selected:
         if selection == (None, None, None):
-            return self._whole
+            return self.whole
         if selection in self._held:
             self._held.move_to_end(selection)
             return self._held[selection]
-        labels = (self._rows.dag_id, self._rows.task_id, self._rows.key)
-        mask: npt.NDArray[np.bool_] | None = None
-        for column, name in zip(labels, selection, strict=True):
-            if name is not None:
-                hit = column.codes == column.code(name)
-                mask = hit if mask is None else mask & hit
-        assert mask is not None  # noqa: S101 - one of the three is named
-        made = self._arranged(np.flatnonzero(mask))
+        made = self._arranged(selected_places(self._rows, selection))
         self._held[selection] = made
         if len(self._held) > _SELECTIONS_HELD:
             self._held.popitem(last=False)
@@ -151,9 +146,18 @@ class AgeIndex:
         expires = (rows.expires_us if at is None else rows.expires_us[at])[fixed]
         order = np.argsort(expires, kind="stable")
         return _Selected(
-            _Sums(updated[by_default], sizes[by_default]),
-            _Sums(updated[untold], sizes[untold]),
-            _Sums(expires[order], sizes[fixed][order]),
+            Sums(updated[by_default], sizes[by_default]),
+            Sums(updated[untold], sizes[untold]),
+            Sums(expires[order], sizes[fixed][order]),
             len(how),
             int(sizes.sum()),
         )
+
+
+def selected_places(rows: StoreRows, selection: Selection) -> npt.NDArray[np.intp]:
+    """Return where the selected rows are; a name that no row has selects none."""
+    mask = np.ones(len(rows), np.bool_)
+    for column, name in zip((rows.dag_id, rows.task_id, rows.key), selection, strict=True):
+        if name is not None:
+            mask &= column.codes == column.code(name)
+    return np.flatnonzero(mask)

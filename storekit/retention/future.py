@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
 from storekit.retention.flow import Flow
 from storekit.retention.forecast import Forecast
-from storekit.retention.lives import CLEARED, tally
+from storekit.retention.lives import CLEARED, LAST_US, Fixed, Lives, tally
 from storekit.retention.rows import NO_EXPIRY, Int64s, StoreRows
 from storekit.retention.written import DAY_US
 
-__all__ = ["Future", "Shares", "shares_of"]
+__all__ = ["Future", "Mixes", "Shares", "shares_of"]
 
 Floats = npt.NDArray[np.float64]
 _STEP = np.log(1.05)
@@ -46,6 +47,35 @@ class Shares:
     sizes: Floats
 
 
+class _Cells:
+    """Writes by kind and by how long they live, in steps of 5 %: few numbers, so they are counted, not sorted."""
+
+    def __init__(self, kinds: int) -> None:
+        self.lived = np.zeros(kinds * _STEPS)
+        self.rows, self.sizes = np.zeros(kinds * _STEPS, np.int64), np.zeros(kinds * _STEPS, np.int64)
+
+    def copy(self) -> _Cells:
+        other = _Cells(0)
+        other.lived, other.rows, other.sizes = self.lived.copy(), self.rows.copy(), self.sizes.copy()
+        return other
+
+    def add(self, counted: tuple[Int64s, Int64s], lived_us: int) -> None:
+        """Add rows and bytes of each kind that live equally long."""
+        step = int(_steps(np.array([lived_us]))[0])
+        self.lived[step::_STEPS] += float(lived_us) * counted[0]
+        self.rows[step::_STEPS] += counted[0]
+        self.sizes[step::_STEPS] += counted[1]
+
+
+def _steps(lived_us: Int64s) -> Int64s:
+    steps = np.log(np.maximum(lived_us, 1)) / _STEP
+    return np.where(lived_us == NO_EXPIRY, _NEVER, steps).astype(np.int64)
+
+
+def _lived(expires_us: Int64s, updated_us: Int64s) -> Int64s:
+    return np.where(expires_us == NO_EXPIRY, NO_EXPIRY, np.maximum(expires_us - updated_us, 0))
+
+
 def shares_of(
     flow: Flow, rows: StoreRows, expires_us: Int64s, group: npt.NDArray[np.int64] | None = None, groups: int = 1
 ) -> Shares:
@@ -61,31 +91,84 @@ def shares_of(
         Each row's group, from 0, and how many there are; None: all are one.
     """
     at = np.flatnonzero(flow.counted)
-    kind = flow.kind[at].astype(np.int64)
-    sizes = rows.value_bytes[at]
-    totals = tally(kind, sizes, flow.kinds)
-    gone = expires_us[at] == CLEARED
-    at, kind, sizes = at[~gone], kind[~gone], sizes[~gone]
-    forever = expires_us[at] == NO_EXPIRY
-    lived = np.where(forever, NO_EXPIRY, np.maximum(expires_us[at] - rows.updated_us[at], 0))
-    steps = np.where(forever, _NEVER, np.log(np.maximum(lived, 1)) / _STEP).astype(np.int64)
-    # Few numbers, so they are counted rather than sorted.
-    place = kind * _STEPS + steps
-    lived_sum = np.bincount(place, weights=lived, minlength=flow.kinds * _STEPS)
-    counted = np.bincount(place, minlength=flow.kinds * _STEPS)
-    cells = np.flatnonzero(counted)
-    where = np.cumsum(counted > 0)[place] - 1
-    of_group = np.zeros(len(at), np.int64) if group is None else group[at]
-    count, size = tally(where * groups + of_group, sizes, len(cells) * groups)
-    cell_kind, never = cells // _STEPS, cells % _STEPS == _NEVER
-    mean = lived_sum[cells] / counted[cells]
-    shape = (len(cells), groups)
+    totals = tally(flow.kind[at], rows.value_bytes[at], flow.kinds)
+    at = at[expires_us[at] != CLEARED]
+    sizes, lived = rows.value_bytes[at], _lived(expires_us[at], rows.updated_us[at])
+    place = flow.kind[at] * np.int64(_STEPS) + _steps(lived)
+    cells = _Cells(flow.kinds)
+    cells.lived = np.bincount(place, weights=lived, minlength=len(cells.lived)).astype(np.float64)
+    cells.rows, cells.sizes = tally(place, sizes, len(cells.rows))
+    if group is None:
+        return _shares(cells, totals)
+    used = np.flatnonzero(cells.rows)
+    where = np.cumsum(cells.rows > 0)[place] - 1
+    count, size = tally(where * groups + group[at], sizes, len(used) * groups)
+    return _shares(cells, totals, (count.reshape(len(used), groups), size.reshape(len(used), groups)))
+
+
+def _shares(cells: _Cells, totals: tuple[Int64s, Int64s], grouped: tuple[Int64s, Int64s] | None = None) -> Shares:
+    used = np.flatnonzero(cells.rows)
+    kind, never = used // _STEPS, used % _STEPS == _NEVER
+    mean = cells.lived[used] / cells.rows[used]
+    rows, sizes = grouped or (cells.rows[used][:, None], cells.sizes[used][:, None])
     return Shares(
-        cell_kind,
+        kind,
         np.where(never, NO_EXPIRY, np.minimum(mean, float(2**62)).astype(np.int64)),
-        count.reshape(shape) / np.maximum(totals[0][cell_kind], 1)[:, None],
-        size.reshape(shape) / np.maximum(totals[1][cell_kind], 1)[:, None],
+        rows / np.maximum(totals[0][kind], 1)[:, None],
+        sizes / np.maximum(totals[1][kind], 1)[:, None],
     )
+
+
+class Mixes:
+    """The shares of policies: those that differ in their default alone are told from one count of the rows.
+
+    Parameters
+    ----------
+    flow
+        The writes.
+    rows
+        The snapshot's.
+    """
+
+    def __init__(self, flow: Flow, rows: StoreRows) -> None:
+        self.flow, self._rows = flow, rows
+        # By identity; what is forgotten there is forgotten here.
+        self._counted: WeakKeyDictionary[Fixed, _Mix] = WeakKeyDictionary()
+
+    def shares(self, lives: Lives, *, soonest: bool) -> Shares:
+        """Return what `shares_of` does of the whole store, lives being those as if the policy had been in force."""
+        rows, by_us = self._rows, lives.by_us
+        late = by_us is not None and by_us != NO_EXPIRY and len(rows) and rows.updated_us[-1] > LAST_US - by_us
+        if by_us is None or late:  # of what the default gives, some ends after the year 9999: each row by itself
+            return shares_of(self.flow, rows, lives.at(slice(None), soonest=soonest))
+        if lives.fixed not in self._counted:
+            self._counted[lives.fixed] = _Mix(self.flow, lives.fixed)
+        mix = self._counted[lives.fixed]
+        cells = mix.settled.copy()
+        cells.add(mix.by_default, by_us)
+        cells.add(mix.untold, by_us if soonest else NO_EXPIRY)
+        return _shares(cells, mix.totals)
+
+
+class _Mix:
+    """A flow's rows, counted: those that the default decides by kind, the others by how long they live too."""
+
+    def __init__(self, flow: Flow, fixed: Fixed) -> None:
+        rows = fixed.rows
+        self.totals = self._of(flow, fixed, flow.counted)
+        self.by_default = self._of(flow, fixed, flow.counted & fixed.by_default)
+        self.untold = self._of(flow, fixed, flow.counted & fixed.untold)
+        settled = flow.counted & ~fixed.by_default & ~fixed.untold & (fixed.expires_us != CLEARED)
+        at = np.flatnonzero(settled)
+        lived = _lived(fixed.expires_us[at], rows.updated_us[at])
+        place = flow.kind[at] * np.int64(_STEPS) + _steps(lived)
+        self.settled = _Cells(flow.kinds)
+        lived_sum = np.bincount(place, weights=lived, minlength=len(self.settled.lived))
+        self.settled.lived = lived_sum.astype(np.float64)  # of no rows at all, it is of integers
+        self.settled.rows, self.settled.sizes = tally(place, rows.value_bytes[at], len(self.settled.rows))
+
+    def _of(self, flow: Flow, fixed: Fixed, mask: npt.NDArray[np.bool_]) -> tuple[Int64s, Int64s]:
+        return tally(flow.kind[mask], fixed.rows.value_bytes[mask], flow.kinds)
 
 
 class Future:
@@ -101,8 +184,10 @@ class Future:
 
     def __init__(self, flow: Flow, forecast: Forecast, start_us: int) -> None:
         self._kinds, self._start = flow.kinds, start_us
-        written = np.cumsum(forecast.paths, axis=1)
-        self._written = np.concatenate([np.zeros((len(written), 1, written.shape[2])), written], axis=1)
+        written = np.cumsum(forecast.paths, axis=1).transpose(2, 1, 0)
+        # [columns, days, paths]: what is asked for is all paths at an instant, and so they lie together.
+        self._written = np.zeros((written.shape[0], written.shape[1] + 1, written.shape[2]))
+        self._written[:, 1:] = written
 
     def alive(self, shares: Shares, at_us: Int64s, cleaned_us: Int64s) -> tuple[Floats, Floats]:
         """Return rows and bytes alive at instants, [paths, instants, groups].
@@ -133,27 +218,30 @@ class Future:
         return bound
 
     def _both(self, shares: Shares, bounds: Callable[[int], tuple[Int64s, Int64s]]) -> tuple[Floats, Floats]:
-        paths, groups = len(self._written), shares.rows.shape[1]
-        rows = sizes = None
+        groups = shares.rows.shape[1]
+        length = len(bounds(0)[0])
+        rows, sizes = (np.zeros((groups, length, self._written.shape[2])) for _ in range(2))
+        last: dict[int, tuple[Int64s, Floats]] = {}
         for cell, kind in enumerate(shares.kind):
             until, since = bounds(int(shares.lived_us[cell]))
-            for column, share in ((kind, shares.rows[cell]), (kind + self._kinds, shares.sizes[cell])):
-                written = self._until(column, until) - self._until(column, since)
-                added = written[:, :, None] * share
-                if column == kind:
-                    rows = added if rows is None else rows + added
-                else:
-                    sizes = added if sizes is None else sizes + added
-        if rows is None or sizes is None:
-            length = len(bounds(0)[0])
-            return np.zeros((paths, length, groups)), np.zeros((paths, length, groups))
-        return rows, sizes
+            for total, column, share in (
+                (rows, kind, shares.rows[cell]),
+                (sizes, kind + self._kinds, shares.sizes[cell]),
+            ):
+                # Until when is the same for all cells of a kind, as long as it is alive that is asked for.
+                if column not in last or last[column][0] is not until:
+                    last[column] = until, self._until(column, until)
+                written = last[column][1] - self._until(column, since)
+                for group in np.flatnonzero(share):
+                    total[group] += written * share[group]
+        return rows.transpose(2, 1, 0), sizes.transpose(2, 1, 0)
 
     def _until(self, column: int, instants_us: Int64s) -> Floats:
-        """Return how much was written from the start until instants, [paths, instants]."""
+        """Return how much was written from the start until instants, [instants, paths]."""
         days = np.clip((instants_us - self._start) / DAY_US, 0, self._written.shape[1] - 1)
         whole = np.minimum(days.astype(np.int64), self._written.shape[1] - 2)
-        part = days - whole
-        held = self._written[:, :, column]
-        value: Floats = held[:, whole] * (1 - part) + held[:, whole + 1] * part
+        part = (days - whole)[:, None]
+        held = self._written[column]
+        value: Floats = held[whole] * (1 - part)
+        value += held[whole + 1] * part
         return value

@@ -75,6 +75,12 @@ class Labels:
         """Return the column of the rows at these positions."""
         return Labels(self.codes[order], self.names)
 
+    def compact(self) -> Labels:
+        """Return the column without the names that no row has."""
+        used = np.unique(self.codes[self.codes >= 0])
+        codes = np.where(self.codes < 0, -1, np.searchsorted(used, self.codes))
+        return Labels(codes.astype(np.int32), self.names.take(pa.array(used)))
+
 
 @dataclass(frozen=True)
 class StoreRows:
@@ -110,6 +116,25 @@ class StoreRows:
 
     def __len__(self) -> int:
         return len(self.updated_us)
+
+    def take(self, at: npt.NDArray[np.intp]) -> StoreRows:
+        """Return the rows at these positions, with their texts alone; in order, they stay ordered by last write."""
+        dag_id, task_id, key, state = (
+            each.take(at).compact() for each in (self.dag_id, self.task_id, self.key, self.task_state)
+        )
+        return StoreRows(
+            self.updated_us[at],
+            self.expires_us[at],
+            self.value_bytes[at],
+            self.never[at],
+            self.is_asset[at],
+            self.is_reference[at],
+            dag_id,
+            task_id,
+            key,
+            state,
+            self.row[at],
+        )
 
     @property
     def nbytes(self) -> int:

@@ -12,13 +12,14 @@ import numpy.typing as npt
 from storekit.retention.bootstrap import band
 from storekit.retention.flow import Flow
 from storekit.retention.forecast import Forecast
-from storekit.retention.future import Future, Shares, shares_of
-from storekit.retention.lives import CLEARED, Lives, Mode, cleanup_runs, lives, tally
+from storekit.retention.future import Future, Mixes, Shares, shares_of
+from storekit.retention.lives import CLEARED, Grounds, Lives, Mode, cleanup_runs, tally
+from storekit.retention.matching import matched_rules
 from storekit.retention.policy import Policy
 from storekit.retention.rows import Int64s, StoreRows, as_instant_us, as_us
 from storekit.retention.written import DAY_US, Written
 
-__all__ = ["FINISHED", "Band", "PolicyRun", "Setting", "Timeline"]
+__all__ = ["FINISHED", "Band", "Outlook", "PolicyRun", "Setting", "Timeline"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -27,13 +28,21 @@ FINISHED = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """What will be written, whatever the policy."""
+
+    forecast: Forecast
+    future: Future
+
+
+@dataclass(frozen=True)
 class Setting:
     """What policies are played over.
 
     Parameters
     ----------
-    rows, written
-        A snapshot's rows, and how they were written.
+    grounds
+        A snapshot's rows, how they were written, and what policies share of their lives.
     mode
         How a policy meets them.
     now, horizon
@@ -42,26 +51,43 @@ class Setting:
         When the snapshot was taken: forecast writes begin here.
     retry_wait
         The longest wait between two tries of a task.
-    flow, forecast
+    mixes, outlook
         Writes seen and to come; None: no future writes.
     """
 
-    rows: StoreRows
-    written: Written
+    grounds: Grounds
     mode: Mode
     now: datetime
     horizon: timedelta
     taken_at: datetime
     retry_wait: timedelta
-    flow: Flow | None
-    forecast: Forecast | None
+    mixes: Mixes | None
+    outlook: Outlook | None
 
-    @cached_property
+    @property
+    def rows(self) -> StoreRows:
+        """The snapshot's rows."""
+        return self.grounds.rows
+
+    @property
+    def written(self) -> Written:
+        """How they were written."""
+        return self.grounds.written
+
+    @property
+    def flow(self) -> Flow | None:
+        """Writes seen."""
+        return None if self.mixes is None else self.mixes.flow
+
+    @property
+    def forecast(self) -> Forecast | None:
+        """Writes to come."""
+        return None if self.outlook is None else self.outlook.forecast
+
+    @property
     def future(self) -> Future | None:
-        """The forecast's running sums."""
-        if self.flow is None or self.forecast is None or not self.flow.kinds:
-            return None
-        return Future(self.flow, self.forecast, as_instant_us(self.taken_at))
+        """The forecast's running sums; None: there is nothing that it could tell."""
+        return None if self.outlook is None or self.flow is None or not self.flow.kinds else self.outlook.future
 
     @cached_property
     def unfinished(self) -> npt.NDArray[np.bool_]:
@@ -121,18 +147,38 @@ class PolicyRun:
 
     def __init__(self, policy: Policy, setting: Setting) -> None:
         self.policy, self.setting = policy, setting
-        self.lives = lives(setting.rows, setting.written, policy, setting.mode)
         self.runs_us = cleanup_runs(policy, setting.now, setting.horizon)
-        # Of all rows as one group: several answers ask for the same.
-        self._whole: dict[bool, tuple[Int64s, Int64s]] = {}
-        self._mix: dict[bool, Shares] = {}
+
+    # Not kept: a run that waits for the next question holds sums, no number for every row.
+    @property
+    def lives(self) -> Lives:
+        """When each row expires."""
+        return self.setting.grounds.lives(self.policy, self.setting.mode)
+
+    @property
+    def _would_be(self) -> Lives:
+        """Lives of rows written under the policy: what a future write like each gets."""
+        return self.setting.grounds.lives(self.policy, Mode.AS_IF)
+
+    def _last(self, at_us: int) -> int:
+        """Return the last cleanup until an instant, itself included; `CLEARED`: none."""
+        runs = self.runs_us[self.runs_us <= at_us]
+        return int(runs[-1]) if len(runs) else CLEARED
+
+    def gone(self, at_us: int, *, soonest: bool) -> npt.NDArray[np.bool_]:
+        """Tell which rows are gone by an instant, a cleanup at it included."""
+        return self.lives.gone(self._last(at_us), soonest=soonest)
 
     def dead(self, expires_us: Int64s, at_us: int) -> npt.NDArray[np.bool_]:
-        """Tell which rows are gone by an instant, a cleanup at it included."""
-        runs = self.runs_us[self.runs_us <= at_us]
-        last = int(runs[-1]) if len(runs) else CLEARED
-        gone: npt.NDArray[np.bool_] = (expires_us < last) | (expires_us == CLEARED)
+        """Tell the same of expiries."""
+        gone: npt.NDArray[np.bool_] = (expires_us < self._last(at_us)) | (expires_us == CLEARED)
         return gone
+
+    def rule(self, at: npt.NDArray[np.intp]) -> npt.NDArray[np.int32]:
+        """Return which of the policy's rules takes the rows at these positions; -1: none."""
+        if not self.policy.rules:
+            return np.full(len(at), -1, np.int32)
+        return matched_rules(self.policy, self.setting.rows.take(at))
 
     def cleanup_after(self, expires_us: int) -> int | None:
         """Return when the cleanup runs that takes a row: the first after its expiry, past the horizon too.
@@ -144,37 +190,28 @@ class PolicyRun:
         every, start = as_us(self.policy.cleanup_every), as_instant_us(self.setting.now)
         return start + max(0, (expires_us - start) // every + 1) * every
 
-    @cached_property
-    def cleared(self) -> npt.NDArray[np.bool_]:
-        """Rows that a success would have cleared before."""
-        return np.equal(self.lives.latest_us, CLEARED)
+    @property
+    def cleared(self) -> tuple[int, int]:
+        """How many rows, and bytes, a success would have cleared before."""
+        return self.lives.fixed.cleared
 
     def deleted(self, *, soonest: bool = False) -> tuple[Int64s, Int64s]:
-        """Return how many existing rows, and bytes, each cleanup deletes."""
-        rows, sizes = self._deleted(soonest)
-        return rows[:, 0], sizes[:, 0]
+        """Return how many existing rows, and bytes, each cleanup deletes; the last place holds what outlives all."""
+        lives = self.lives
+        return lives.deaths(self.runs_us, soonest=soonest and lives.ambiguous)
 
-    def _deleted(
-        self, soonest: bool, group: npt.NDArray[np.int64] | None = None, groups: int = 1
-    ) -> tuple[Int64s, Int64s]:
-        """[cleanups, groups]; the last place holds what outlives them all."""
-        soonest &= self.lives.ambiguous
-        if group is not None:
-            return self._counted(soonest, group, groups)
-        if soonest not in self._whole:
-            self._whole[soonest] = self._counted(soonest, None, 1)
-        return self._whole[soonest]
-
-    def _counted(self, soonest: bool, group: npt.NDArray[np.int64] | None, groups: int) -> tuple[Int64s, Int64s]:
-        expires = self.lives.soonest_us if soonest else self.lives.latest_us
-        there = ~self.cleared
-        place = np.searchsorted(self.runs_us, expires[there], side="right")
-        if group is not None:
-            place = place * groups + group[there]
-        total = (len(self.runs_us) + 1) * groups
-        rows, sizes = tally(place, self.setting.rows.value_bytes[there], total)
+    def _deleted(self, soonest: bool, group: npt.NDArray[np.int64] | None, groups: int) -> tuple[Int64s, Int64s]:
+        """The same by groups, [cleanups, groups]."""
+        if group is None:
+            rows, sizes = self.deleted(soonest=soonest)
+            return rows[:, None], sizes[:, None]
+        lives = self.lives
+        expires = lives.at(slice(None), soonest=soonest and lives.ambiguous)
+        there = expires != CLEARED
+        place = np.searchsorted(self.runs_us, expires[there], side="right") * groups + group[there]
         # Not -1: of an empty store there are no groups, and then any length would do.
         shape = (len(self.runs_us) + 1, groups)
+        rows, sizes = tally(place, self.setting.rows.value_bytes[there], shape[0] * groups)
         return rows.reshape(shape), sizes.reshape(shape)
 
     @cached_property
@@ -187,23 +224,18 @@ class PolicyRun:
         return self._band(rows), self._band(sizes)
 
     def _shares(self, *, soonest: bool, group: npt.NDArray[np.int64] | None = None, groups: int = 1) -> Shares:
-        setting = self.setting
-        assert setting.flow is not None  # noqa: S101 - whoever asks has looked
-        soonest &= self._would_be.ambiguous
-        if group is None and soonest in self._mix:
-            return self._mix[soonest]
-        expires = self._would_be.soonest_us if soonest else self._would_be.latest_us
-        shares = shares_of(setting.flow, setting.rows, expires, group, groups)
+        setting, lives = self.setting, self._would_be
+        assert setting.mixes is not None  # noqa: S101 - whoever asks has looked
+        soonest &= lives.ambiguous
         if group is None:
-            self._mix[soonest] = shares
-        return shares
+            return setting.mixes.shares(lives, soonest=soonest)
+        expires = lives.at(slice(None), soonest=soonest)
+        return shares_of(setting.mixes.flow, setting.rows, expires, group, groups)
 
     @cached_property
-    def _would_be(self) -> Lives:
-        """Lives of rows written under the policy: what a future write like each gets."""
-        if self.setting.mode is Mode.AS_IF:
-            return self.lives
-        return lives(self.setting.rows, self.setting.written, self.policy, Mode.AS_IF)
+    def short_a_day(self) -> float:
+        """How many rows a day are expected to be written that live for less than the wait between two tries."""
+        return self.short_lived(self.setting.retry_wait)
 
     def short_lived(self, bound: timedelta) -> float:
         """Return how many rows a day are expected to be written that live for less than a bound."""
@@ -223,7 +255,12 @@ class PolicyRun:
         # What has expired is served until a cleanup takes it, so the cleanup is what counts, past the horizon too.
         every, start = as_us(self.policy.cleanup_every), as_instant_us(self.setting.now)
         last = start + as_us(self.setting.retry_wait) // every * every
-        return self.setting.unfinished & (self.lives.soonest_us < last)
+        return self.setting.unfinished & self.lives.gone(last, soonest=True)
+
+    @cached_property
+    def unsafe_rows(self) -> int:
+        """How many these are."""
+        return int(self.unsafe().sum())
 
     @cached_property
     def whole(self) -> Timeline:

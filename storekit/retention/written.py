@@ -22,7 +22,7 @@ from storekit.retention.defaults import DAY_US, MOST_DAYS, found_defaults, pairs
 from storekit.retention.durations import spell_duration
 from storekit.retention.rows import NO_EXPIRY, Int64s, StoreRows, as_us, from_us
 
-__all__ = ["DAY_US", "SKEW", "Evidence", "How", "Written", "infer"]
+__all__ = ["DAY_US", "SKEW", "Evidence", "How", "Written", "checked_defaults", "infer"]
 
 SKEW = timedelta(minutes=1)
 """How far ``expires_at - updated_at`` may lie from whole days and still be taken for them."""
@@ -121,6 +121,10 @@ class Written:
         """Tell which rows were written so."""
         return np.equal(self.how, np.uint8(how))
 
+    def take(self, at: npt.NDArray[np.intp]) -> Written:
+        """Return what is said of the rows at these positions; it was inferred from all."""
+        return Written(self.how[at], self.lived_us[at], self.defaults, self.told, self.doubts)
+
     def evidence(self, rows: StoreRows) -> list[Evidence]:
         """Return what was found, most rows first; of the retentions that programs chose, the rarer are one line."""
         return _evidence(self, rows)
@@ -146,7 +150,7 @@ def infer(rows: StoreRows, *, defaults: Iterable[int] | None = None, skew: timed
     """
     if not timedelta(0) <= skew < timedelta(hours=12):
         raise QueryError(f"skew={skew!r} cannot tell days apart", hint="a timedelta of seconds or minutes")
-    told = None if defaults is None else _checked(defaults)
+    told = None if defaults is None else checked_defaults(defaults)
     how = np.full(len(rows), How.EXPLICIT, np.uint8)
     lived = np.full(len(rows), NO_EXPIRY, np.int64)
     expires = rows.expires_us != NO_EXPIRY
@@ -187,7 +191,14 @@ def _off_days(rows: StoreRows, lived: Int64s, near: npt.NDArray[np.bool_], skew:
     )
 
 
-def _checked(defaults: Iterable[int]) -> tuple[int, ...]:
+def checked_defaults(defaults: Iterable[int]) -> tuple[int, ...]:
+    """Return defaults as plain numbers, each once.
+
+    Raises
+    ------
+    QueryError
+        If one is no whole number of days of at least 0.
+    """
     values = tuple(defaults) if not isinstance(defaults, Integral | str) else (defaults,)
     for each in values:
         if isinstance(each, bool) or not isinstance(each, Integral) or each < 0:
