@@ -1,4 +1,4 @@
-"""What the tests need from outside: database servers, a real Airflow, an S3 server. Each is a *part*.
+"""What the tests need from outside: database servers, a real Airflow, an S3 server, a browser. Each is a *part*.
 
 A part that is not there skips its tests, saying why and which command brings it. Where ``STOREKIT_REQUIRE_PARTS=1``
 (CI), it fails them instead: a run that skipped the servers must not look like one that passed on them.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -21,11 +22,21 @@ from storekit.metastore import Layout
 from storekit.metastore.layouts import LAYOUT_NAMES, layout_named
 from storekit.metastore.urls import parse_url
 
-__all__ = ["LAYOUT_NAMES", "Family", "Sandbox", "Sandboxes", "airflow_python", "moto_server", "require", "server_url"]
+__all__ = [
+    "LAYOUT_NAMES",
+    "Family",
+    "Sandbox",
+    "Sandboxes",
+    "airflow_python",
+    "chromium",
+    "moto_server",
+    "require",
+    "server_url",
+]
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-Part = Literal["postgres", "mysql", "airflow", "s3"]
+Part = Literal["postgres", "mysql", "airflow", "s3", "chromium"]
 Family = Literal["memory", "sqlite", "postgres", "mysql"]
 
 _DEFAULT_URLS = {
@@ -50,6 +61,14 @@ def moto_server() -> Path:
     return Path(os.environ.get("STOREKIT_MOTO_SERVER", REPOSITORY / ".venv-moto" / "bin" / "moto_server"))
 
 
+def chromium() -> Path:
+    """Return the browser's executable; where none is found, the name that was looked for first."""
+    named = os.environ.get("STOREKIT_CHROMIUM")
+    names = [named] if named else ["chromium", "chromium-browser", "google-chrome"]
+    found = [path for path in map(shutil.which, names) if path is not None]
+    return Path(found[0] if found else names[0])
+
+
 def require(part: Part) -> None:
     """Skip the test, or fail it where parts are required, unless the part is there."""
     missing = _missing(part)
@@ -68,6 +87,8 @@ def _missing(part: Part) -> str | None:
         return None if airflow_python().exists() else f"no Airflow: {airflow_python()} does not exist"
     if part == "s3":
         return None if moto_server().exists() else f"no S3 server: {moto_server()} does not exist"
+    if part == "chromium":
+        return None if shutil.which(chromium()) else f"no browser: {chromium()} is not an executable"
     engine = sa.create_engine(server_url(part), poolclass=sa.NullPool, connect_args={"connect_timeout": 3})
     try:
         with engine.connect():

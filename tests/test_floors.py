@@ -53,6 +53,8 @@ ALLOWED_UP: dict[tuple[str, str], str] = {}
 THIRD_PARTY_HOMES = {
     "ipywidgets": {"notebook"},
     "traitlets": {"notebook"},
+    "anywidget": {"notebook"},
+    "plotly": {"notebook"},
     "airflow": {"airflow"},
     "sqlalchemy": {"metastore"},
     "hypothesis": {"testing"},

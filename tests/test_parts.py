@@ -11,6 +11,7 @@ import pytest
 WAYS: list[tuple[Any, str, str]] = [
     ("airflow", "STOREKIT_AIRFLOW_PYTHON", "/no/such/python"),
     ("s3", "STOREKIT_MOTO_SERVER", "/no/such/moto_server"),
+    ("chromium", "STOREKIT_CHROMIUM", "/no/such/chromium"),
     ("postgres", "STOREKIT_TEST_POSTGRES", "postgresql://nobody:hunter2@127.0.0.1:1/none"),
     ("mysql", "STOREKIT_TEST_MYSQL", "mysql://nobody:hunter2@127.0.0.1:1/none"),
 ]
