@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from storekit import errors as errors
+    from storekit import notebook as notebook
     from storekit.accessors import AssetStoreAccessor, TaskStoreAccessor
     from storekit.clock import Clock, ManualClock, SystemClock
     from storekit.config import StateStoreConfig, UnknownOptionWarning
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
     from storekit.frames.plan import Plan, open_plan
     from storekit.frames.preview import Preview
     from storekit.frames.scan import TableScan
+    from storekit.frames.selection import Selection
     from storekit.frames.simulation import Simulation
     from storekit.frames.snapshot import Snapshot, open_snapshot
     from storekit.metastore import MetastoreStateBackend
+    from storekit.notebook import explore
     from storekit.retention import (
         AS_WRITTEN,
         Fate,
@@ -80,6 +83,7 @@ __all__ = [
     "Reason",
     "RestoreReport",
     "Rule",
+    "Selection",
     "Simulation",
     "Snapshot",
     "StateStoreConfig",
@@ -97,8 +101,10 @@ __all__ = [
     "adapt_backend",
     "connect",
     "errors",
+    "explore",
     "judge",
     "load_policies",
+    "notebook",
     "open_archive",
     "open_plan",
     "open_snapshot",
@@ -120,9 +126,11 @@ _HOMES = {
     "storekit.frames.plan": ("Plan", "open_plan"),
     "storekit.frames.preview": ("Preview",),
     "storekit.frames.scan": ("TableScan",),
+    "storekit.frames.selection": ("Selection",),
     "storekit.frames.simulation": ("Simulation",),
     "storekit.frames.snapshot": ("Snapshot", "open_snapshot"),
     "storekit.metastore": ("MetastoreStateBackend",),
+    "storekit.notebook": ("explore",),
     "storekit.retention": (
         "AS_WRITTEN",
         "Fate",
@@ -150,8 +158,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return importlib.import_module("storekit.errors")
+    if name in {"errors", "notebook"}:
+        return importlib.import_module(f"storekit.{name}")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'storekit' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)

@@ -1,0 +1,270 @@
+"""The what-if lab: policies side by side, simulated anew at every change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+from traitlets import Bool, Int, List, Tuple, Unicode
+
+from storekit.errors import PolicyError, QueryError
+from storekit.frames.simulation import Simulation
+from storekit.notebook.state.calls import call
+from storekit.notebook.state.paging import Page, Paged
+from storekit.notebook.state.trouble import trouble_of
+from storekit.retention.policy import Policy
+from storekit.retention.policyfile import load_policies
+
+__all__ = ["MOST_POLICIES", "Lab", "LabShown", "start_policies"]
+
+MOST_POLICIES = 6
+"""Side by side; more cannot be told apart in the picture."""
+
+_LETTERS = "ABCDEF"
+_LARGE = 300_000  # rows; what is smaller is read before one could look up
+
+
+def start_policies(days: Sequence[int | None] = (None, 30, 14)) -> tuple[Policy, ...]:
+    """Return policies that differ in the default alone, under the letters of the lab; None: as written."""
+    return tuple(_named(at, Policy(default_retention_days=each)) for at, each in enumerate(days))
+
+
+def _named(at: int, policy: Policy) -> Policy:
+    """Return a policy under the letter of its place: two that say the same are two all the same."""
+    return policy.model_copy(update={"name": f"{_LETTERS[at]}: {_unlettered(policy).name}"})
+
+
+def _unlettered(policy: Policy) -> Policy:
+    """Return a policy under the name that it would have outside the lab."""
+    letter, colon, own = policy.name.partition(": ")
+    return policy.model_copy(update={"name": own}) if colon and letter in _LETTERS else policy
+
+
+@dataclass(frozen=True, eq=False)
+class LabShown:
+    """What `Lab` shows.
+
+    Attributes
+    ----------
+    simulation : Simulation
+        The whole, as `Snapshot.simulate`.
+    summary, over_time : DataFrame
+        Of it.
+    difference_by, difference : DataFrame or None
+        Who lives under the first of the two compared and dies under the second: by Dag, and a page of rows. None where
+        there is one policy only.
+    difference_rows, difference_bytes : int
+        In all.
+    page : Page
+        Of the rows.
+    assumptions : tuple of str
+        What the numbers rest on.
+    toml, cfg : str
+        The second of the two compared, as a policy file and as lines of airflow.cfg.
+    call, difference_call : str
+        The Python calls.
+    """
+
+    simulation: Simulation
+    summary: pd.DataFrame
+    over_time: pd.DataFrame
+    difference_by: pd.DataFrame | None
+    difference: pd.DataFrame | None
+    difference_rows: int
+    difference_bytes: int
+    page: Page
+    assumptions: tuple[str, ...]
+    toml: str
+    cfg: str
+    call: str
+    difference_call: str
+
+
+class Lab(Paged):
+    """Policies side by side.
+
+    Attributes
+    ----------
+    policies : tuple of Policy
+        One to `MOST_POLICIES`. They are named by the lab: ``A: as written``, ``B: 30 days``, …
+    mode : str
+        ``forward`` or ``as-if``.
+    horizon_days : int
+        How far, in days.
+    future : bool
+        Whether future writes are forecast.
+    dag_id, task_id, key : str or None
+        Only rows of these, exactly.
+    compared : list of int
+        The places of the two policies that are compared.
+    page, page_size : int
+        Of the rows that differ.
+    """
+
+    inputs: ClassVar = (
+        "policies",
+        "mode",
+        "horizon_days",
+        "future",
+        "dag_id",
+        "task_id",
+        "key",
+        "compared",
+        "page",
+        "page_size",
+    )
+    policies = Tuple()
+    mode = Unicode("forward")
+    horizon_days = Int(90)
+    future = Bool(True)
+    dag_id = Unicode(None, allow_none=True)
+    task_id = Unicode(None, allow_none=True)
+    key = Unicode(None, allow_none=True)
+    compared = List(Int(), default_value=[0, 1], minlen=2, maxlen=2)
+    page_size = Int(10)
+
+    def __init__(self, *args: Any, policies: Sequence[Policy] | None = None, **kwargs: Any) -> None:
+        self._warming, self._warmed = False, None
+        given = start_policies() if policies is None else policies
+        if not 1 <= len(given) <= MOST_POLICIES:
+            raise QueryError(f"{len(given)} policies to compare", hint=f"1 to {MOST_POLICIES}")
+        named = tuple(_named(at, each) for at, each in enumerate(given))
+        super().__init__(*args, policies=named, **kwargs)
+
+    # --- what a user does to the policies ------------------------------------------------------------------------
+
+    def set_days(self, at: int, days: int | None) -> None:
+        """Give the policy at a place another ``default_retention_days``; None: as written."""
+        self._change(lambda policy: policy.model_copy(update={"default_retention_days": days}), at)
+
+    def set_cleanup(self, at: int, every: timedelta | str | None) -> None:
+        """Give the policy at a place another time between two cleanups; None: cleanup never runs."""
+        self._change(lambda policy: policy.model_copy(update={"cleanup_every": every}), at)
+
+    def set_clear_on_success(self, at: int, clear: bool) -> None:
+        """Say whether a task's rows go when it turns success."""
+        self._change(lambda policy: policy.model_copy(update={"clear_on_success": clear}), at)
+
+    def put(self, at: int, policy: Policy) -> None:
+        """Put another policy in a place."""
+        self._change(lambda _before: policy, at)
+
+    def load(self, at: int, path: str | Path) -> None:
+        """Put the policy of a file in a place."""
+
+        def read(_before: Policy) -> Policy:
+            found = load_policies(path)
+            if len(found) != 1:
+                raise PolicyError(f"the file holds {len(found)} policies", hint="one goes into one place")
+            return found[0]
+
+        self._change(read, at)
+
+    def add(self, policy: Policy | None = None) -> None:
+        """Add a policy; None: one like the last."""
+        if len(self.policies) >= MOST_POLICIES:
+            self._refuse(f"there are {MOST_POLICIES} policies already", "remove one first")
+            return
+        given = self.policies[-1] if policy is None else policy
+        self.policies = (*self.policies, _named(len(self.policies), given))
+
+    def remove(self, at: int) -> None:
+        """Remove the policy at a place; the last one stays."""
+        if len(self.policies) == 1 or not 0 <= at < len(self.policies):
+            self._refuse(f"the policy at place {at} cannot be removed", "one has to stay")
+            return
+        left = [each for place, each in enumerate(self.policies) if place != at]
+        self.set(policies=tuple(_named(place, each) for place, each in enumerate(left)), page=0)
+
+    def _change(self, made: Callable[[Policy], Policy], at: int) -> None:
+        try:
+            if not 0 <= at < len(self.policies):
+                raise QueryError(f"there is no policy at place {at}", hint=f"0 to {len(self.policies) - 1}")
+            # Under its own name: one that was made from what it said is made anew.
+            policy = _named(at, made(_unlettered(self.policies[at])))
+        except Exception as error:
+            self.trouble = trouble_of(error)
+            return
+        changed = list(self.policies)
+        changed[at] = policy
+        self.policies = tuple(changed)
+
+    def _refuse(self, message: str, hint: str) -> None:
+        self.trouble = trouble_of(QueryError(message, hint=hint))
+
+    # --- the answer ------------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Compute the answer anew. Of a large snapshot the rows are read beside the notebook, once."""
+        snapshot, work = self.source.snapshot, self.source.work
+        if self._warming:
+            return  # what is asked meanwhile is answered with the rest
+        if snapshot is None or snapshot is self._warmed or len(snapshot) < _LARGE or work.running:
+            super().refresh()
+            return
+        self._warming = True
+
+        def settle(_read: Any) -> None:
+            self._warming, self._warmed = False, snapshot
+            super(Lab, self).refresh()
+
+        def failed(error: BaseException) -> None:
+            self._warming = False
+            self.trouble = trouble_of(error)
+
+        work.start("Reading how the rows were written", lambda _told: snapshot.written(), settle, failed)
+
+    def _answer(self) -> LabShown:
+        snapshot = self.source.snapshot
+        asked: dict[str, Any] = {
+            "now": self.source.now_argument,
+            "dag_id": self.dag_id,
+            "task_id": self.task_id,
+            "key": self.key,
+        }
+        if not self.future:
+            asked["future"] = False
+        if not 1 <= self.horizon_days <= 36_500:
+            raise QueryError(f"a horizon of {self.horizon_days:,} days", hint="1 to 36,500")
+        horizon = f"{self.horizon_days}d"
+        simulation = snapshot.simulate(self.policies, horizon, self.mode, **asked)
+        a, b = self._compared()
+        by = rows = None
+        count = size = 0
+        self._turned(self.policies, horizon, self.mode, *asked.values(), a, b)
+        compared = self.policies[a], self.policies[b]
+        if a != b:
+            (line,) = simulation.difference_by(*compared).to_dict("records")
+            count, size = int(line["rows"]), int(line["value_bytes"])
+        page = self._turn(count)
+        if a != b:
+            by = simulation.difference_by(*compared, "dag_id")
+            rows = simulation.difference(*compared, limit=page.size, offset=page.offset)
+        made = call("snap.simulate", list(self.policies), horizon, self.mode, **asked)
+        return LabShown(
+            simulation=simulation,
+            summary=simulation.summary,
+            over_time=simulation.over_time(),
+            difference_by=by,
+            difference=rows,
+            difference_rows=count,
+            difference_bytes=size,
+            page=page,
+            assumptions=simulation.assumptions,
+            toml=_unlettered(self.policies[b]).to_toml(),
+            cfg=self.policies[b].cfg_lines(),
+            call=made,
+            difference_call=""
+            if a == b
+            else call("sim.difference", *(each.name for each in compared), limit=page.size, offset=page.offset or None),
+        )
+
+    def _compared(self) -> tuple[int, int]:
+        last = len(self.policies) - 1
+        a, b = (min(max(each, 0), last) for each in self.compared)
+        self.compared = [a, b]
+        return a, b

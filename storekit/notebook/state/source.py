@@ -1,0 +1,129 @@
+"""What an app is about: a store, or a snapshot of one, and the instant at which it is judged."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime
+from typing import Any
+
+from traitlets import Any as AnyTrait
+from traitlets import HasTraits, Instance, Int, Unicode
+
+from storekit.errors import QueryError
+from storekit.frames.display import human_instant
+from storekit.frames.instants import as_instant
+from storekit.frames.simview import source
+from storekit.frames.snapshot import Snapshot
+from storekit.notebook.state.trouble import Trouble, trouble_of
+from storekit.notebook.state.work import Runner, Work, inline
+from storekit.store import Store
+
+__all__ = ["Source"]
+
+
+class Source(HasTraits):
+    """A store, or a snapshot, and an instant. Every app has one of its own.
+
+    Parameters
+    ----------
+    store_or_snapshot
+        Of a store a snapshot is taken at once, and again at `refresh`.
+    now
+        As the trait.
+    runner
+        How long work is run; `inline` waits for it.
+
+    Attributes
+    ----------
+    snapshot : Snapshot or None
+        What is shown; None while the first one is taken.
+    now : str
+        The instant at which rows are judged, as ISO text with a zone; empty: when the snapshot was taken.
+    instant : datetime or None
+        The same, understood. It stays where it was while ``now`` is no instant; `trouble` then says so.
+    moment : int
+        Counts the changes of the two.
+    trouble : Trouble or None
+        Why the store could not be read, or ``now`` is no instant.
+    work : Work
+        Long work on this source.
+
+    Raises
+    ------
+    QueryError
+        If it is neither a store nor a snapshot.
+    """
+
+    snapshot: Any = AnyTrait(None, allow_none=True)
+    now = Unicode("")
+    instant: Any = AnyTrait(None, allow_none=True)
+    moment = Int(0)
+    trouble = Instance(Trouble, allow_none=True)
+
+    def __init__(self, store_or_snapshot: Store | Snapshot, *, now: str = "", runner: Runner = inline) -> None:
+        super().__init__()
+        if not isinstance(store_or_snapshot, Store | Snapshot):
+            raise QueryError(
+                f"{store_or_snapshot!r} is neither a store nor a snapshot",
+                hint="sk.explore(sk.connect(url)), or sk.explore(sk.open_snapshot(directory))",
+            )
+        self.store = store_or_snapshot if isinstance(store_or_snapshot, Store) else None
+        self.work = Work(runner)
+        self.lock = threading.RLock()
+        self.now = now
+        self.observe(self._on_now, ["now"])
+        if isinstance(store_or_snapshot, Snapshot):
+            self._take(store_or_snapshot)
+        else:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Take another snapshot of the store. Of a snapshot there is none: it stays as it is."""
+        store = self.store
+        if store is not None:
+            self.work.start("Reading the store", lambda told: store.snapshot(progress=told), self._take, self._fail)
+
+    @property
+    def writable(self) -> bool:
+        """Whether rows can be deleted: a store that was opened for writing."""
+        return self.store is not None and self.store.writable
+
+    @property
+    def now_argument(self) -> str | None:
+        """``now`` as an argument of a call; None: it can be left out."""
+        if self.instant is None or self.snapshot is None or self.instant == self.snapshot.info.taken_at:
+            return None
+        text: str = self.instant.isoformat().replace("+00:00", "Z")
+        return text
+
+    @property
+    def title(self) -> str:
+        """What is shown, in one line."""
+        return "" if self.snapshot is None else source(self.snapshot.info)
+
+    @property
+    def said(self) -> str:
+        """The instant, for people."""
+        return "" if self.instant is None else human_instant(self.instant)
+
+    def _take(self, snapshot: Snapshot) -> None:
+        self._settle(snapshot)
+
+    def _fail(self, error: BaseException) -> None:
+        self.trouble = trouble_of(error)
+
+    def _on_now(self, _change: Any) -> None:
+        if self.snapshot is not None:
+            self._settle(self.snapshot)
+
+    def _settle(self, snapshot: Snapshot) -> None:
+        with self.lock:
+            taken_at = snapshot.info.taken_at
+            before, trouble = (self.snapshot, self.instant), None
+            try:
+                instant: datetime = as_instant(self.now.strip()) if self.now.strip() else taken_at
+            except QueryError as error:
+                instant, trouble = self.instant or taken_at, trouble_of(error)
+            self.snapshot, self.instant, self.trouble = snapshot, instant, trouble
+            if before != (snapshot, instant):
+                self.moment += 1

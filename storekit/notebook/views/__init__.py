@@ -1,0 +1,1 @@
+"""The widgets: thin views of the states, each usable alone."""

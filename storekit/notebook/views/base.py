@@ -1,0 +1,174 @@
+"""What all views share: they draw what a state shows, hand back what a user does, and can be shown without a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+import ipywidgets as widgets
+
+from storekit.errors import QueryError
+from storekit.frames.display import plain
+from storekit.frames.report import framed
+from storekit.frames.snapshot import Snapshot
+from storekit.notebook.parts import Code, Notice, Work
+from storekit.notebook.state import Source, State, in_thread
+from storekit.notebook.state.trouble import Trouble, trouble_of
+from storekit.notebook.views.ground import Ground
+from storekit.store import Store
+
+__all__ = ["View", "WorkView", "heading", "html", "row", "say", "soft", "state_of"]
+
+
+class View(widgets.VBox):
+    """A widget over one state.
+
+    The data flows one way: what a user does is set in the state; when the state's answer changes, `draw` shows it all.
+
+    Parameters
+    ----------
+    state
+        What is shown.
+    children
+        The widgets that show it.
+    alone
+        Whether the view stands alone: then it shows the source's work and trouble too, which in an app the app does.
+    """
+
+    state: State
+    title = "storekit"
+
+    def __init__(self, state: State, children: Sequence[widgets.Widget], *, alone: bool) -> None:
+        self.state = state
+        self._drawing = False
+        self._notice = Notice()
+        self._code = Code(label="The same in Python")
+        work = [WorkView(state.source)] if alone else []
+        super().__init__([*work, self._notice, *children, self._code, Ground()])
+        self.add_class("sk-view")
+        state.observe(self._redraw, ["shown"])
+        self._heard: list[State | Source] = [state.source, state] if alone else [state]
+        for each in self._heard:
+            each.observe(self._say, ["trouble"])
+        self._redraw(None)
+        self._say(None)
+
+    def draw(self, shown: Any) -> None:
+        """Show the state's answer, and its inputs as they are."""
+        raise NotImplementedError
+
+    def fallback(self) -> str:
+        """Return what a viewer without a kernel shows: HTML, escaped, with a table and a picture."""
+        raise NotImplementedError
+
+    def _redraw(self, _change: Any) -> None:
+        if self.state.shown is None:
+            return
+        with self._no_echo():
+            self.draw(self.state.shown)
+
+    def _say(self, _change: Any) -> None:
+        say(self._notice, next((each.trouble for each in self._heard if each.trouble is not None), None))
+
+    @contextmanager
+    def _no_echo(self) -> Iterator[None]:
+        # What is drawn must not come back as if a user had done it.
+        with self.state.source.lock:
+            before, self._drawing = self._drawing, True
+            try:
+                yield
+            finally:
+                self._drawing = before
+
+    def on(self, widget: widgets.Widget, name: str, do: Callable[[Any], None]) -> None:
+        """Call ``do`` with the new value whenever a user changes a widget's trait; what it raises is shown."""
+
+        def done(change: Any) -> None:
+            with self.state.source.lock:
+                if self._drawing:
+                    return
+            try:
+                do(change["new"])
+            except Exception as error:  # it would be swallowed
+                self.state.trouble = trouble_of(error)
+                self._redraw(None)
+
+        widget.observe(done, [name])
+
+    def click(self, button: widgets.Button, do: Callable[[], object]) -> None:
+        """Call ``do`` at each click; what it raises is shown."""
+
+        def done(_button: Any) -> None:
+            try:
+                do()
+            except Exception as error:
+                self.state.trouble = trouble_of(error)
+
+        button.on_click(done)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
+        # Where no widget can be: an untrusted notebook, nbconvert, a code host.
+        bundle["text/html"] = self.fallback()
+        bundle["text/plain"] = f"{type(self).__name__}({self.state.source.title})"
+        return bundle
+
+
+class WorkView(widgets.VBox):
+    """Long work on a source: how far it is, and a button to stop it."""
+
+    def __init__(self, source: Source) -> None:
+        work = source.work
+        self._part = Work(stoppable=True)
+        super().__init__([self._part])
+
+        def draw(_change: Any) -> None:
+            self._part.put(label=work.label, done=work.done, total=work.total, running=work.running)
+
+        work.observe(draw, ["label", "done", "total", "running"])
+        draw(None)
+        self._part.observe(lambda _change: work.stop(), ["stops"])
+
+
+def say(notice: Notice, trouble: Trouble | None) -> None:
+    """Show trouble, or none."""
+    if trouble is None:
+        notice.kind = ""
+        return
+    notice.put(message=plain(trouble.message), hint=plain(trouble.hint), kind="error")
+
+
+S = TypeVar("S", bound=State)
+
+
+def state_of(given: Store | Snapshot | S, kind: type[S], now: str, **inputs: Any) -> S:
+    """Return the state of a view: the one that it is given, or one of its own over a store or a snapshot."""
+    if isinstance(given, Store | Snapshot) or not isinstance(given, kind):
+        return kind(Source(cast("Store | Snapshot", given), now=now, runner=in_thread), **inputs)
+    told = [name for name, value in {"now": now or None, **inputs}.items() if value is not None]
+    if told:
+        raise QueryError(f"{', '.join(told)}: the state that is shown has its own", hint="set the state's traits")
+    return given
+
+
+def html(body: str) -> str:
+    """Return a piece of HTML in storekit's box; ``body`` must be escaped already."""
+    return framed(body)
+
+
+def heading(text: str) -> widgets.HTML:
+    """Return a heading; ``text`` is ours, not a store's."""
+    return widgets.HTML(f'<h3 class="sk-heading">{text}</h3>')
+
+
+def soft(text: str) -> widgets.HTML:
+    """Return a line of explanation; ``text`` is ours, not a store's."""
+    return widgets.HTML(f'<p class="sk-explained">{text}</p>')
+
+
+def row(*children: widgets.Widget) -> widgets.HBox:
+    """Return widgets side by side, wrapped where they do not fit."""
+    box = widgets.HBox(children)
+    box.add_class("sk-row")
+    return box

@@ -1,0 +1,200 @@
+"""What is in a store, to look through: facets, search, a table, distributions, a value on request."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import ipywidgets as widgets
+import pandas as pd
+
+from storekit.frames.display import escape, human_bytes, human_count, human_rows
+from storekit.frames.report import bar, html_table
+from storekit.frames.snapshot import Snapshot
+from storekit.notebook.parts import Code, Facet, Table
+from storekit.notebook.state import Contents
+from storekit.notebook.state.contents import FACETS, ContentsShown
+from storekit.notebook.state.paging import PAGE_SIZES
+from storekit.notebook.views.base import View, html, row, state_of
+from storekit.notebook.views.cells import (
+    Column,
+    bytes_of,
+    facet_items,
+    heads,
+    instant_of,
+    object_of,
+    table_rows,
+    task_of,
+    text_of,
+)
+from storekit.notebook.views.spread import age_lines, size_lines
+from storekit.store import Store
+
+__all__ = ["ContentsBrowser"]
+
+COLUMNS = (
+    Column("key", "key", text_of("key")),
+    Column("dag_id", "Dag or asset", object_of),
+    Column("task_id", "task", task_of),
+    Column("value_bytes", "size", bytes_of("value_bytes"), numeric=True),
+    Column("updated_at", "last write (UTC)", instant_of("updated_at")),
+    Column("expires_at", "expires (UTC)", instant_of("expires_at", "no expiry")),
+    Column("task_state", "task is", text_of("task_state")),
+    Column("run_id", "run", text_of("run_id")),
+)
+
+_LABELS = {
+    "dag_id": ("Dag", "asset rows"),
+    "task_id": ("Task", "asset rows"),
+    "key": ("Key", "no key"),
+    "writer": ("Written by (assets)", "task rows"),
+}
+
+
+class ContentsBrowser(View):
+    """What is in a store.
+
+    Parameters
+    ----------
+    store_or_snapshot
+        A store, or a snapshot; of a snapshot no values can be read.
+    now
+        The instant at which rows are judged, as ISO text with a zone; empty: when the snapshot was taken.
+    **inputs
+        Inputs of `storekit.notebook.state.Contents` to start with, such as ``dag_id="etl"``.
+
+    Examples
+    --------
+    >>> sk.notebook.ContentsBrowser(store, text="cursor")  # doctest: +SKIP
+    """
+
+    state: Contents
+    title = "Contents"
+
+    def __init__(self, store_or_snapshot: Store | Snapshot | Contents, *, now: str = "", **inputs: Any) -> None:
+        state = state_of(store_or_snapshot, Contents, now, **inputs)
+        self._search = widgets.Text(
+            description="Search", placeholder="in Dag, run, task, key, asset", continuous_update=True
+        )
+        self._store = widgets.Dropdown(
+            description="Rows of", options=[("both stores", ""), ("tasks", "task"), ("assets", "asset")]
+        )
+        self._clear = widgets.Button(description="Clear filters", icon="")
+        self._facets = {name: Facet(label=_LABELS[name][0]) for name in FACETS}
+        self._table = Table(
+            caption="Rows",
+            columns=heads(COLUMNS),
+            page_sizes=list(PAGE_SIZES),
+            selectable=True,
+            empty="No row passes these filters.",
+        )
+        self._show = widgets.Button(description="Show the value", disabled=True)
+        self._value = Code(label="Value")
+        self._value.layout.display = "none"
+        self._spread = widgets.HTML()
+        side = widgets.VBox([*self._facets.values()])
+        side.add_class("sk-side")
+        main = widgets.VBox([self._table, row(self._show), self._value, self._spread])
+        main.add_class("sk-main")
+        columns = widgets.HBox([side, main])
+        columns.add_class("sk-columns")
+        alone = state is not store_or_snapshot
+        super().__init__(state, [row(self._search, self._store, self._clear), columns], alone=alone)
+        self.on(self._search, "value", lambda text: state.set(text=text))
+        self.on(self._store, "value", lambda store: state.set(store=store or None))
+        self.click(self._clear, state.clear)
+        for name, facet in self._facets.items():
+            self.on(facet, "selected", partial(self._narrow, name))
+        self.on(self._table, "sort", lambda _: self._order())
+        self.on(self._table, "descending", lambda _: self._order())
+        self.on(self._table, "page", lambda page: state.set(page=page))
+        self.on(self._table, "page_size", lambda size: state.set(page_size=size))
+        self.on(self._table, "selected", self._select)
+        self.click(self._show, state.reveal)
+        state.observe(self._draw_value, ["value", "selected"])
+
+    def _narrow(self, name: str, value: str | None) -> None:
+        if value == "":  # the line of the other store's rows, which have no such thing
+            self.state.set(store="task" if name == "writer" else "asset")
+        else:
+            self.state.set(**{name: value})
+
+    def _order(self) -> None:
+        self.state.set(sort=self._table.sort, descending=self._table.descending)
+
+    def _select(self, at: int) -> None:
+        self.state.selected = at
+
+    def draw(self, shown: ContentsShown) -> None:
+        state = self.state
+        self._search.value, self._store.value = state.text, state.store or ""
+        for name, facet in self._facets.items():
+            facet.put(
+                items=facet_items(shown.facets[name], name, _LABELS[name][1]),
+                selected=getattr(state, name),
+                more="and more: search finds them" if name in shown.more else "",
+            )
+        self._table.put(
+            rows=table_rows(COLUMNS, shown.rows),
+            marks=marks(shown.rows),
+            page=shown.page.number,
+            pages=shown.page.pages,
+            page_size=shown.page.size,
+            total=f"{human_rows(shown.total_rows)}, {human_bytes(shown.total_bytes)}",
+            sort=state.sort,
+            descending=state.descending,
+            selected=state.selected,
+        )
+        self._spread.value = html(_spread(shown))
+        self._code.text = shown.call
+
+    def _draw_value(self, _change: Any) -> None:
+        state = self.state
+        with self._no_echo():
+            self._show.disabled = state.selected < 0
+            self._value.layout.display = "none" if state.value is None else None
+            if state.value is not None:
+                more = "; cut, the rest is left out" if state.value.cut else ""
+                self._value.label = f"Value: {state.value.about}{more}"
+                self._value.text = state.value.text
+            if state.value_call:
+                self._code.text = f"{state.shown.call}\n{state.value_call}"
+
+    def fallback(self) -> str:
+        return "" if self.state.shown is None else _fallback(self.state.shown)
+
+
+def marks(rows: pd.DataFrame) -> list[str]:
+    """Return each row's mark: what cleanup would delete, and where that is a danger."""
+    endangered = rows["dangers"].notna() & (rows["dangers"] != "")
+    return [
+        "danger" if danger else "delete" if verdict == "delete" else ""
+        for verdict, danger in zip(rows["verdict"], endangered, strict=True)
+    ]
+
+
+def _spread(shown: ContentsShown) -> str:
+    tables = [
+        f'<div><p class="sk-head">{title}</p>{table}</div>'
+        for title, table in (
+            ("By size of the value", _bars("size", size_lines(shown.sizes))),
+            ("By last write", _bars("age", age_lines(shown.ages))),
+        )
+    ]
+    return f'<div class="sk-pair">{"".join(tables)}</div>'
+
+
+def _bars(what: str, lines: list[tuple[str, int, int]]) -> str:
+    most = max((rows for _, rows, _ in lines), default=0) or 1
+    body = [
+        f'<th scope="row">{escape(name)}</th><td class="sk-n">{human_count(rows)}</td>'
+        f'<td class="sk-n">{human_bytes(size)}</td><td class="sk-wide">{bar(rows / most)}</td>'
+        for name, rows, size in lines
+    ]
+    return html_table([what, "rows", "bytes", "share of rows"], body)
+
+
+def _fallback(shown: ContentsShown) -> str:
+    from storekit.notebook.views.still import contents_still
+
+    return contents_still(shown)

@@ -1,0 +1,98 @@
+"""Rows or bytes over time, a line with its band for each policy, updated in place."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from storekit.frames.chart import COLOURS
+from storekit.frames.display import plain
+from storekit.notebook.state.lab import MOST_POLICIES
+
+__all__ = ["Figure"]
+
+_MEASURES = {"bytes": "bytes", "rows": "rows"}
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_INK = "#868e96"  # neither black nor white; the style sheet says what the theme says
+_TEETH = 30
+
+
+class Figure:
+    """A plotly figure of a simulation. Made once: what changes is sent, not the whole.
+
+    Attributes
+    ----------
+    widget : plotly.graph_objects.FigureWidget
+        To be shown.
+    """
+
+    def __init__(self) -> None:
+        self.widget = go.FigureWidget(layout=_layout())
+        # Its buttons would be nine more stops of the Tab key, and one of them sends the data away.
+        self.widget._config = {"displayModeBar": False, "responsive": True}
+        for at in range(MOST_POLICIES):
+            colour = COLOURS[at]
+            faint = f"rgba({int(colour[1:3], 16)},{int(colour[3:5], 16)},{int(colour[5:7], 16)},0.15)"
+            still: dict[str, Any] = {"visible": False, "mode": "lines", "legendgroup": str(at)}
+            edge = {**still, "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
+            self.widget.add_scatter(**edge)
+            self.widget.add_scatter(**edge, fill="tonexty", fillcolor=faint)
+            self.widget.add_scatter(**still, line={"color": colour, "width": 2, "dash": _DASHES[at]})
+
+    def draw(self, over_time: pd.DataFrame, names: Sequence[str], measure: str) -> None:
+        """Show a simulation's `over_time`.
+
+        Parameters
+        ----------
+        over_time
+            As `Simulation.over_time` without groups.
+        names
+            The policies, in order.
+        measure
+            ``bytes`` or ``rows``.
+        """
+        groups = dict(iter(over_time.groupby("policy", sort=False)))
+        with self.widget.batch_update():
+            for at in range(MOST_POLICIES):
+                low, high, line = self.widget.data[3 * at : 3 * at + 3]
+                if at >= len(names):
+                    if line.visible:
+                        low.visible = high.visible = line.visible = False
+                    continue
+                frame = _drawn(groups[names[at]])
+                # Milliseconds: numbers are sent as bytes, instants would be as texts.
+                x = frame["at"].dt.as_unit("ms").astype("int64").to_numpy(np.float64)
+                for trace, column in ((low, f"{measure}_low"), (high, f"{measure}_high"), (line, measure)):
+                    trace.update(x=x, y=frame[column].to_numpy(np.float64), visible=True)
+                # plotly reads markup in a name.
+                line.name = html.escape(plain(names[at]))
+            self.widget.layout.yaxis.title.text = _MEASURES[measure]
+
+
+def _drawn(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return what of a policy's line is drawn: many cleanups are so many teeth that nothing else is seen."""
+    before = frame["moment"] == "before cleanup"
+    if before.sum() <= _TEETH:
+        return frame
+    return frame[~before]
+
+
+def _layout() -> dict[str, Any]:
+    axis = {"gridcolor": "rgba(134,142,150,0.25)", "zeroline": False, "linecolor": _INK}
+    return {
+        "height": 340,
+        "margin": {"l": 64, "r": 16, "t": 8, "b": 40},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui,sans-serif", "size": 12, "color": _INK},
+        "xaxis": {**axis, "type": "date"},
+        "yaxis": {**axis, "rangemode": "tozero", "title": {"text": "bytes"}},
+        "legend": {"orientation": "h", "y": 1.12},
+        "hovermode": "x unified",
+        "template": None,
+    }
