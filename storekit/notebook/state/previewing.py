@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -96,6 +97,7 @@ class Previewing(Paged):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._found: Any = None
+        self._groups: dict[str, pd.DataFrame] = {}
         super().__init__(*args, **kwargs)
 
     @validate("group")
@@ -117,7 +119,7 @@ class Previewing(Paged):
         snapshot, now, told = self.source.snapshot, self.source.instant, self.source.now_argument
         asked = {"verdict": self.verdict, "danger": self.danger}
         if self._turned(None, *asked.values()):
-            self._found = (snapshot.preview(now), snapshot.select(now=now, **asked))
+            self._found, self._groups = (snapshot.preview(now), snapshot.select(now=now, **asked)), {}
         preview, selection = self._found
         page = self._turn(len(selection))
         order = ordered(self.sort, descending=self.descending)
@@ -131,7 +133,7 @@ class Previewing(Paged):
             deleted_bytes_high=preview.deleted_bytes,
             reasons=preview.reasons,
             dangers=preview.dangers(),
-            groups=self._groups(preview),
+            groups=self._grouped(lambda: _by(preview, self.group)),
             rows=selection.rows(page.size, page.offset, **order),
             page=page,
             notes=tuple(preview.notes),
@@ -139,26 +141,22 @@ class Previewing(Paged):
             rows_call=call(f"{call('snap.select', **asked, now=told)}.rows", *page.arguments, **order),
         )
 
-    def _groups(self, preview: Preview) -> pd.DataFrame:
-        if self.group != "reason":
-            return preview.by(self.group)
-        counted = preview.reasons
-        groups = counted[["reason"]].copy()
-        for verdict, name in (("delete", "deleted"), ("keep", "kept")):
-            ours = counted["verdict"] == verdict
-            groups[name] = counted["rows"].where(ours, 0)
-            groups[f"{name}_bytes"] = counted["value_bytes"].where(ours, 0)
-        return groups
+    def _grouped(self, counted: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """Return the groups; they are counted once, since another page has the same ones."""
+        if self.group not in self._groups:
+            self._groups[self.group] = counted()
+        return self._groups[self.group]
 
     def _under(self, policy: Policy) -> PreviewingShown:
         snapshot, now, told = self.source.snapshot, self.source.instant, self.source.now_argument
         if self._turned(policy):
-            self._found = snapshot.simulate(policy, "1d", "as-if", now=now, future=False)
+            self._found, self._groups = snapshot.simulate(policy, "1d", "as-if", now=now, future=False), {}
         simulation = self._found
         (line,) = simulation.summary.to_dict("records")
         deleted, high = int(line["deleted_now"]), int(line["deleted_now_high"])
         cleared = int(line["cleared"])
         page = self._turn(high + cleared)
+        by = "dag_id" if self.group == "reason" else self.group
         made = call("snap.simulate", policy, "1d", "as-if", now=told, future=False)
         return PreviewingShown(
             now=simulation.now,
@@ -170,7 +168,7 @@ class Previewing(Paged):
             deleted_bytes_high=int(line["deleted_now_bytes_high"] + line["cleared_bytes"]),
             reasons=None,
             dangers=None,
-            groups=simulation.gone_by(policy, self.group if self.group != "reason" else "dag_id"),
+            groups=self._grouped(lambda: simulation.gone_by(policy, by)),
             rows=simulation.gone(policy, limit=page.size, offset=page.offset),
             page=page,
             notes=(
@@ -181,6 +179,18 @@ class Previewing(Paged):
             call=f"{made}.summary",
             rows_call=call(f"{made}.gone", policy.name, limit=page.size, offset=page.offset or None),
         )
+
+
+def _by(preview: Preview, group: str) -> pd.DataFrame:
+    if group != "reason":
+        return preview.by(group)
+    counted = preview.reasons
+    groups = counted[["reason"]].copy()
+    for verdict, name in (("delete", "deleted"), ("keep", "kept")):
+        ours = counted["verdict"] == verdict
+        groups[name] = counted["rows"].where(ours, 0)
+        groups[f"{name}_bytes"] = counted["value_bytes"].where(ours, 0)
+    return groups
 
 
 def _one_of(value: Any, allowed: tuple[Any, ...]) -> Any:

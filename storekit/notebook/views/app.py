@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from storekit.notebook.state import Explorer, State, in_thread
 from storekit.notebook.state.explorer import SECTIONS
 from storekit.notebook.views.base import View, WorkView, row, say
 from storekit.notebook.views.contents import ContentsBrowser
+from storekit.notebook.views.figure import get_ready
 from storekit.notebook.views.ground import Ground
 from storekit.notebook.views.lab import PolicyLab
 from storekit.notebook.views.plan import PlanReview
@@ -76,6 +78,8 @@ class App(widgets.VBox):
         state.observe(self._draw, ["section"])
         state.lab.observe(self._offer, ["policies"])
         self._draw(None)
+        # While the user looks at the contents.
+        threading.Thread(target=get_ready, name="storekit-ready", daemon=True).start()
 
     def view(self, section: str) -> View:
         """Return a section's view; made when it is first opened."""

@@ -14,12 +14,17 @@ from storekit.frames.chart import COLOURS
 from storekit.frames.display import plain
 from storekit.notebook.state.lab import MOST_POLICIES
 
-__all__ = ["Figure"]
+__all__ = ["Figure", "get_ready"]
 
 _MEASURES = {"bytes": "bytes", "rows": "rows"}
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _INK = "#868e96"  # neither black nor white; the style sheet says what the theme says
 _TEETH = 30
+
+
+def get_ready() -> None:
+    """Import what a figure needs: with a notebook's own packages around, plotly takes seconds to find them all."""
+    go.FigureWidget  # noqa: B018 - the name is imported when it is asked for
 
 
 class Figure:
