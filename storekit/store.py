@@ -356,7 +356,8 @@ class Store:
         dry_run
             True: nothing is written, and a store that is open for reading will do.
         progress
-            Called after each batch with (rows done, rows in all). What it raises ends the cleanup there.
+            Called after each batch with (rows done, rows in all). What it raises ends the cleanup there;
+            KeyboardInterrupt does as Ctrl-C does, and the report comes back.
         call_backend
             Where ``[state_store] backend`` is a custom one, call its own ``cleanup()`` instead of skipping it.
 

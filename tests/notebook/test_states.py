@@ -1,0 +1,400 @@
+"""The app's states by example: what each input does, what is refused, and work that runs beside."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_store import HOSTILE, NOW, fill
+
+import storekit as sk
+from storekit.clock import ManualClock
+from storekit.errors import QueryError
+from storekit.notebook.state import Contents, Explorer, Lab, Planning, Previewing, Source, Work, in_thread, inline
+from storekit.notebook.state.calls import call, policy_call
+from storekit.notebook.state.paging import Page
+
+FIXTURES = Path(__file__).resolve().parents[2] / "data" / "fixtures"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("small") / "small.db"
+    fill(path)
+    return path
+
+
+@pytest.fixture
+def store(template: Path, tmp_path: Path) -> Iterator[sk.Store]:
+    shutil.copy(template, tmp_path / "store.db")
+    with sk.connect(tmp_path / "store.db", writable=True, clock=ManualClock(NOW)) as opened:
+        yield opened
+
+
+def test_states_need_no_widget() -> None:
+    code = (
+        "import sys, storekit.notebook.state\n"
+        "print([name for name in ('ipywidgets', 'anywidget', 'plotly', 'IPython') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# --- the call as text ---
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        sk.Policy(),
+        sk.Policy(default_retention_days=0),
+        sk.Policy(name="of mine", default_retention_days=14, cleanup_every=None, batch_size=7, clear_on_success=True),
+        sk.Policy(cleanup_every="6h"),
+        sk.Policy(
+            rules=[
+                sk.Rule(key="cursor*", retention="2d"),
+                sk.Rule(dag_id=HOSTILE[0], retention=sk.NEVER_EXPIRE, name='it\'s "named"'),
+                sk.Rule(task_state=["failed", "none"], min_bytes=10, retention=sk.AS_WRITTEN),
+            ]
+        ),
+    ],
+)
+def test_a_policy_is_written_as_the_call_that_makes_it(policy: sk.Policy) -> None:
+    made = eval(policy_call(policy), {"sk": sk})  # noqa: S307 - it is what is shown to be executed
+    assert made == policy
+    assert made.name == policy.name
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "it's", 'say "no"', "both ' and \"", "\\", "\n", "\x00", "😀"])
+def test_a_text_cannot_leave_its_quotes(text: str) -> None:
+    kept: list[Any] = []
+    names = {"keep": lambda *args, **kwargs: kept.append((args, kwargs))}
+    eval(call("keep", text, key=text, left_out=None), names)  # noqa: S307 - it is what is shown to be executed
+    assert kept == [((text,), {"key": text})]
+
+
+# --- pages ---
+
+
+@pytest.mark.parametrize(
+    ("number", "size", "total", "expected"),
+    [
+        (0, 25, 0, (0, 1, 25)),
+        (3, 25, 0, (0, 1, 25)),
+        (1, 25, 25, (0, 1, 25)),
+        (1, 25, 26, (1, 2, 25)),
+        (-4, 25, 100, (0, 4, 25)),
+        (2, 0, 3, (2, 3, 1)),
+        (0, 9999, 300, (0, 3, 100)),
+    ],
+)
+def test_a_page_is_one_that_there_is(number: int, size: int, total: int, expected: tuple[int, int, int]) -> None:
+    page = Page.of(number, size, total)
+    assert (page.number, page.pages, page.size) == expected
+
+
+def test_another_question_begins_at_its_first_page(store: sk.Store) -> None:
+    contents = Contents(Source(store), page_size=10)
+    contents.page = 3
+    assert contents.shown.page.number == 3
+    contents.sort = "key"
+    assert contents.page == 3  # the same rows in another order
+    contents.dag_id = "etl"
+    assert contents.page == 0
+    contents.set(dag_id=None, page=2)
+    assert contents.page == 2  # asked for
+
+
+# --- contents ---
+
+
+def test_a_facet_counts_by_the_other_filters(store: sk.Store) -> None:
+    contents = Contents(Source(store), dag_id="etl")
+    tasks = store.tasks(values=False)
+    every = tasks.groupby("dag_id").size()
+    found = contents.shown.facets["dag_id"].set_index("dag_id")["rows"]
+    assert found[every.index].to_dict() == every.to_dict()
+    mine = tasks[tasks["dag_id"] == "etl"].groupby("key").size()
+    keys = contents.shown.facets["key"].set_index("key")["rows"]
+    assert len(keys) == 12
+    assert "key" in contents.shown.more
+    assert all(mine[key] == rows for key, rows in keys.items())
+
+
+def test_a_value_is_read_when_it_is_asked_for(store: sk.Store) -> None:
+    contents = Contents(Source(store), key="cursor 4", dag_id="etl")
+    assert contents.value is None
+    contents.selected = 0
+    contents.reveal()
+    assert contents.trouble is None
+    assert '"day": 4' in contents.value.text
+    assert "\\u202e" in contents.value.text  # what turns the direction is spelled
+    assert "\u202e" not in contents.value.text
+    names = {"store": store}
+    (value,) = eval(contents.value_call, names)  # noqa: S307 - it is what is shown to be executed
+    assert '"day": 4' in value
+    contents.page_size = 50
+    assert contents.value is None
+    assert contents.selected == -1
+
+
+def test_of_a_region_its_own_value_is_read() -> None:
+    with sk.connect(FIXTURES / "airflow-3.4-schema.db") as store:
+        tasks = store.tasks()
+        regions = tasks.groupby(["dag_id", "run_id", "task_id", "map_index", "key"])["region_id"].transform("nunique")
+        twice = tasks[regions > 1].iloc[0]
+        contents = Contents(Source(store), dag_id=twice["dag_id"], key=twice["key"], page_size=100)
+        rows = contents.shown.rows
+        same = (rows["run_id"] == twice["run_id"]) & (rows["task_id"] == twice["task_id"])
+        same &= rows["map_index"] == twice["map_index"]
+        for at in rows.index[same]:
+            contents.selected = int(at)
+            contents.reveal()
+            mine = tasks["region_id"] == rows["region_id"][at]
+            for name in ("dag_id", "run_id", "task_id", "map_index", "key"):
+                mine &= tasks[name] == rows[name][at]
+            (expected,) = tasks[mine]["value"]
+            assert contents.trouble is None
+            assert contents.value.text.replace("\n", "").replace(" ", "") == expected.replace(" ", "")
+
+
+@pytest.mark.parametrize("case", ["nothing selected", "a snapshot", "gone", "too large"])
+def test_a_value_that_cannot_be_shown(store: sk.Store, case: str) -> None:
+    if case == "too large":
+        store.backend.set(sk.TaskScope("etl", "run 0", "load 0", -1), "big", "1" * 1_000_001)
+    contents = Contents(Source(store.snapshot() if case == "a snapshot" else store))
+    contents.set(key="big" if case == "too large" else "cursor 4", dag_id="etl")
+    if case != "nothing selected":
+        contents.selected = 0
+    if case == "gone":
+        row = contents.shown.rows.iloc[0]
+        store.backend.delete(sk.TaskScope("etl", row["run_id"], row["task_id"], int(row["map_index"])), "cursor 4")
+    contents.reveal()
+    assert contents.value is None
+    said = {
+        "nothing selected": "no row is selected",
+        "a snapshot": "a snapshot holds no values",
+        "gone": "the row is not in the store any more",
+        "too large": "the value is 1.0 MB, too large to be shown",
+    }
+    assert contents.trouble.message == said[case]
+    assert contents.trouble.hint
+
+
+# --- what if ---
+
+
+def test_a_policy_keeps_a_name_of_its_own(store: sk.Store) -> None:
+    lab = Lab(Source(store), policies=[sk.Policy(default_retention_days=9), sk.Policy(name="mine")], future=False)
+    lab.set_days(0, 3)
+    lab.set_days(1, 3)
+    assert [each.name for each in lab.policies] == ["A: 3 days", "B: mine"]
+    lab.remove(0)
+    assert [each.name for each in lab.policies] == ["A: mine"]
+    assert lab.shown.toml.startswith('name = "mine"')
+
+
+def test_a_policy_of_a_file(store: sk.Store, tmp_path: Path) -> None:
+    lab = Lab(Source(store), future=False)
+    (tmp_path / "one.toml").write_text('default_retention_days = 5\n[[rules]]\nkey = "lock"\nretention = "1d"\n')
+    lab.load(1, tmp_path / "one.toml")
+    assert lab.trouble is None
+    assert lab.policies[1].rules[0].key == "lock"
+    (tmp_path / "two.toml").write_text("[[policies]]\nname = 'a'\n[[policies]]\nname = 'b'\n")
+    before = lab.policies
+    for path in (tmp_path / "two.toml", tmp_path / "none.toml"):
+        lab.load(1, path)
+        assert lab.trouble is not None
+        assert "defect" not in lab.trouble.hint
+        assert lab.policies == before
+
+
+def test_what_is_not_possible_is_said_and_leaves_the_answer(store: sk.Store) -> None:
+    lab = Lab(Source(store), future=False)
+    shown = lab.shown
+    for change in ({"mode": "sideways"}, {"horizon_days": 0}):
+        before = {name: getattr(lab, name) for name in change}
+        lab.set(**change)
+        assert lab.trouble is not None
+        assert lab.shown is shown
+        lab.set(**before)
+        assert lab.trouble is None
+        shown = lab.shown
+    for _ in range(6):
+        lab.add()
+    assert len(lab.policies) == 6
+    assert "6 policies" in lab.trouble.message
+
+
+@pytest.mark.parametrize("count", [0, 7])
+def test_so_many_policies_cannot_be_compared(store: sk.Store, count: int) -> None:
+    with pytest.raises(QueryError, match="to compare"):
+        Lab(Source(store), policies=[sk.Policy()] * count)
+
+
+# --- the source, and work beside ---
+
+
+def test_an_instant_that_is_none_leaves_all_as_it_was(store: sk.Store) -> None:
+    app = Explorer(store, now="2026-02-20T00:00:00Z")
+    app.section = "preview"
+    before = app.preview.shown.now
+    app.source.now = "tomorrow"
+    assert "tomorrow" in app.source.trouble.message
+    assert app.preview.shown.now == before == app.source.instant
+    app.source.now = ""
+    assert app.source.trouble is None
+    assert app.preview.shown.now == app.source.snapshot.info.taken_at
+
+
+def test_only_what_is_open_follows(store: sk.Store) -> None:
+    app = Explorer(store)
+    assert app.lab.shown is None
+    assert app.preview.shown is None
+    app.section = "preview"
+    first = app.preview.shown
+    app.section = "contents"
+    app.source.now = "2026-02-20T00:00:00Z"
+    assert app.preview.shown is first
+    app.section = "preview"
+    assert app.preview.shown.now == app.source.instant
+
+
+def test_a_store_that_cannot_be_read_any_more(store: sk.Store, tmp_path: Path) -> None:
+    app = Explorer(store)
+    shown = app.contents.shown
+    store.close()
+    (tmp_path / "store.db").rename(tmp_path / "elsewhere.db")
+    app.refresh()
+    assert app.source.trouble is not None
+    assert app.contents.shown is shown
+    (tmp_path / "elsewhere.db").rename(tmp_path / "store.db")
+    app.refresh()
+    assert app.source.trouble is None
+    assert app.contents.shown is not shown
+
+
+def test_neither_a_store_nor_a_snapshot() -> None:
+    with pytest.raises(QueryError, match="neither a store nor a snapshot"):
+        Source("airflow.db")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("runner", [inline, in_thread])
+def test_work_tells_how_far_it_is_and_can_be_stopped(runner: Any) -> None:
+    work = Work(runner)
+    ended: list[object] = []
+    ready = threading.Event()
+
+    def job(told: Any) -> str:
+        for at in range(10_000):
+            told(at, 10_000)
+            if at == 3:
+                ready.set()
+                work.stop()
+        return "whole"
+
+    assert work.start("counting", job, ended.append, ended.append)
+    ready.wait(10)
+    for _ in range(500):
+        if not work.running:
+            break
+        threading.Event().wait(0.01)
+    assert [type(each) for each in ended] == [KeyboardInterrupt]
+    assert (work.done, work.total) == (4, 10_000)
+    assert work.start("again", lambda told: 7, ended.append, ended.append)
+    assert ended[-1] == 7
+
+
+def test_one_piece_of_work_at_a_time() -> None:
+    work = Work(inline)
+    starts: list[bool] = []
+
+    def job(_told: Any) -> None:
+        starts.append(work.start("inner", lambda told: None, lambda _: None, lambda _: None))
+
+    assert work.start("outer", job, lambda _: None, lambda _: None)
+    assert starts == [False]
+
+
+# --- plans ---
+
+
+def test_a_deletion_stopped_between_two_batches(store: sk.Store, tmp_path: Path) -> None:
+    app = Explorer(store)
+    app.section = "plan"
+    app.plan.make()
+    planned = len(app.plan.plan)
+    app.plan.set(batch_size=1, archive=str(tmp_path / "gone"))
+    app.source.work.observe(lambda change: app.source.work.stop() if change["new"] == 2 else None, ["done"])
+    app.plan.delete(app.plan.shown.phrase)
+    report = app.plan.shown.report
+    assert report.stopped is not None
+    assert 0 < report.deleted < planned
+    assert len(sk.open_archive(tmp_path / "gone")) == report.deleted
+    # The store was read again.
+    assert len(app.source.snapshot.plan()) == planned - report.deleted
+
+
+@pytest.mark.parametrize("how", ["read-only", "snapshot", "empty plan", "no plan"])
+def test_where_nothing_can_be_deleted_nothing_is_asked(store: sk.Store, how: str, tmp_path: Path) -> None:
+    shown: Any = store
+    if how == "read-only":
+        shown = sk.connect(tmp_path / "store.db", clock=ManualClock(NOW))
+    elif how == "snapshot":
+        shown = store.snapshot()
+    plan = Planning(Source(shown, now="2020-01-01T00:00:00Z" if how == "empty plan" else ""))
+    if how != "no plan":
+        plan.make()
+    assert plan.shown.phrase == ""
+    assert plan.shown.refusal
+    before = store.counts()
+    for typed in ("", "delete 0 rows", "delete 13 rows"):
+        plan.delete(typed)
+        assert plan.trouble is not None
+    assert store.counts() == before
+    assert plan.shown.report is None
+
+
+def test_a_failed_deletion_deletes_nothing(store: sk.Store, tmp_path: Path) -> None:
+    plan = Planning(Source(store))
+    plan.make()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").write_text("mine")
+    plan.archive = str(tmp_path / "there")
+    before = store.counts()
+    plan.delete(plan.shown.phrase)
+    assert "exists" in plan.trouble.message
+    assert store.counts() == before
+    assert plan.plan is not None  # it can be tried again
+
+
+def test_a_plan_of_another_database(store: sk.Store, tmp_path: Path) -> None:
+    shutil.copy(tmp_path / "store.db", tmp_path / "other.db")
+    with sk.connect(tmp_path / "other.db", clock=ManualClock(NOW)) as other:
+        other.snapshot().plan().save(tmp_path / "other.parquet")
+    plan = Planning(Source(store))
+    plan.open(tmp_path / "other.parquet")
+    before = store.counts()
+    plan.archiving = False
+    plan.delete(plan.shown.phrase)
+    assert "the plan is for" in plan.trouble.message
+    assert store.counts() == before
+
+
+def test_a_preview_under_a_policy_is_the_labs(store: sk.Store) -> None:
+    source = Source(store)
+    lab = Lab(source, mode="as-if", future=False)
+    lab.set_days(1, 4)
+    preview = Previewing(source, policy=lab.policies[1])
+    line = lab.shown.summary.iloc[1]
+    assert preview.shown.deleted == line["deleted_now"] + line["cleared"]
+    assert preview.shown.page.total == line["deleted_now_high"] + line["cleared"]
+    assert preview.shown.groups["rows"].sum() == preview.shown.page.total
+    preview.page = preview.shown.page.pages - 1
+    assert len(preview.shown.rows) == preview.shown.page.total - preview.shown.page.offset

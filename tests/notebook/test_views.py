@@ -1,0 +1,311 @@
+"""The widgets without a browser: what a browser would send, and what it would be sent."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import ipywidgets
+import pytest
+from small_store import HOSTILE, NOW, fill
+
+import storekit as sk
+from storekit.clock import ManualClock
+from storekit.errors import QueryError
+from storekit.frames.display import plain
+from storekit.notebook.parts import Code, Facet, Notice, Table
+from storekit.notebook.state.explorer import SECTIONS
+
+FIXTURE = Path(__file__).resolve().parents[2] / "data" / "fixtures" / "airflow-3.3.2.db"
+AT = "2026-11-28T00:00:00Z"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("small") / "small.db"
+    fill(path)
+    return path
+
+
+@pytest.fixture
+def store(template: Path, tmp_path: Path) -> Iterator[sk.Store]:
+    shutil.copy(template, tmp_path / "store.db")
+    with sk.connect(tmp_path / "store.db", writable=True, clock=ManualClock(NOW)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def fixture() -> Iterator[sk.Store]:
+    with sk.connect(FIXTURE) as opened:
+        yield opened
+
+
+def inside(widget: ipywidgets.Widget) -> Iterator[ipywidgets.Widget]:
+    """Return a widget and all below it."""
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from inside(child)
+
+
+def settled(condition: Any) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to an end"
+        time.sleep(0.02)
+
+
+def test_a_user_looks_through_the_contents(fixture: sk.Store) -> None:
+    view = sk.notebook.ContentsBrowser(fixture, now=AT)
+    snap = fixture.snapshot()
+    view._facets["dag_id"].selected = "orders_etl"
+    expected = snap.select(dag_id="orders_etl", now=AT)
+    assert view._table.total.startswith(f"{len(expected)} rows")
+    view._table.put(sort="value_bytes")
+    view._table.put(descending=True)
+    rows = expected.rows(25, sort="value_bytes", descending=True)
+    assert [row[0] for row in view._table.rows] == [plain(key) for key in rows["key"]]
+    view._table.page = view._table.pages - 1
+    assert len(view._table.rows) == len(expected) % 25
+    view._search.value = "CURSOR"
+    assert view._table.total.startswith(f"{len(snap.select('cursor', dag_id='orders_etl'))} rows")
+    assert view._table.page == 0
+    view._table.selected = 2
+    assert not view._show.disabled
+    view._show.click()
+    assert "JSON" in view._value.label
+    assert view._value.layout.display is None
+    view._clear.click()
+    assert view._facets["dag_id"].selected is None
+    assert view._search.value == ""
+    assert view._value.layout.display == "none"
+
+
+def test_the_line_of_the_other_stores_rows_leads_to_them(fixture: sk.Store) -> None:
+    view = sk.notebook.ContentsBrowser(fixture)
+    view._facets["dag_id"].selected = ""
+    assert view.state.store == view._store.value == "asset"
+    assert view._facets["dag_id"].selected is None
+    view._facets["writer"].selected = "watcher"
+    assert view.state.shown.total_rows == 1
+
+
+def test_a_slider_moves_the_picture_and_the_numbers(fixture: sk.Store) -> None:
+    view = sk.notebook.PolicyLab(fixture, now=AT, mode="as-if", future=False)
+    picture = view._figure.widget
+    line = picture.data[5]
+    before = list(line.y)
+    view._cards[1].days.value = 2
+    assert view._figure.widget is picture
+    assert picture.data[5] is line
+    assert list(line.y) != before
+    simulation = fixture.snapshot().simulate(
+        [sk.Policy(), sk.Policy(default_retention_days=2)], "90d", "as-if", now=AT, future=False
+    )
+    assert view.state.shown.summary["deleted_now"].iloc[1] == simulation.summary["deleted_now"].iloc[1]
+    assert view._rows.total.startswith(str(simulation.difference_by("as written", "2 days")["rows"].iloc[0]))
+    assert view._cards[1].days.label == "B: 2 days"
+    view._cards[1].days.unset = True
+    assert view.state.policies[1].default_retention_days is None
+    view._cards[1].days.put(unset=False)
+    assert view.state.policies[1].default_retention_days == 2
+
+
+def test_policies_come_and_go(fixture: sk.Store) -> None:
+    view = sk.notebook.PolicyLab(fixture, future=False)
+    assert len(view._policies.children) == 3
+    for _ in range(3):
+        view._add.click()
+    assert len(view._policies.children) == 6
+    assert view._add.disabled
+    view._cards[0].remove.click()
+    assert len(view._policies.children) == 5
+    assert [trace.visible for trace in view._figure.widget.data[12:]] == [True, True, True, False, False, False]
+    view._file.value = "nowhere.toml"
+    view._load.click()
+    assert view._notice.kind == "error"
+    assert "nowhere.toml" in view._notice.message
+    assert len(view.state.policies) == 5
+
+
+def test_an_error_is_shown_with_its_remedy_and_goes(fixture: sk.Store) -> None:
+    app = sk.explore(fixture)
+    app._now.value = "tomorrow"
+    assert app._notice.kind == "error"
+    assert "tomorrow" in app._notice.message
+    assert app._notice.hint
+    app._now.value = AT
+    assert app._notice.kind == ""
+    preview = app.view("preview")
+    app.state.section = "preview"
+    assert preview.state.shown.deleted == fixture.snapshot().preview(AT).deleted
+
+
+def test_what_raises_in_a_callback_is_shown(fixture: sk.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = sk.notebook.ContentsBrowser(fixture)
+    monkeypatch.setattr(type(view.state), "set", lambda *_args, **_kwargs: 1 / 0)
+    view._search.value = "x"
+    assert "ZeroDivisionError" in view._notice.message
+    assert "defect" in view._notice.hint
+
+
+def test_a_deletion_needs_its_phrase(store: sk.Store, tmp_path: Path) -> None:
+    app = sk.explore(store)
+    app.state.section = "plan"
+    view = app.view("plan")
+    view._make.click()
+    settled(lambda: view.state.plan is not None and not app.state.source.work.running)
+    confirm = view._confirm
+    before = store.counts()
+    planned = len(view.state.plan)
+    view.state.archive = str(tmp_path / "gone")
+    confirm.fired = {"typed": "yes", "count": 1}
+    confirm.fired = {"typed": "", "count": 2}
+    confirm.fired = {"typed": confirm.expected, "count": 2}  # the same click once more
+    assert store.counts() == before
+    confirm.fired = {"typed": confirm.expected, "count": 3}
+    settled(lambda: view.state.report is not None and not app.state.source.work.running)
+    assert view.state.report.deleted == planned == before["tasks"] - store.counts()["tasks"]
+    assert "sk.restore" in view._report.value
+    assert view._planned.layout.display == "none"
+    settled(lambda: len(app.state.source.snapshot) == sum(store.counts().values()))
+    archive = tmp_path / "gone"
+    assert sk.restore(archive, store, dry_run=False).restored == planned
+
+
+def test_two_apps_share_nothing(fixture: sk.Store) -> None:
+    first, second = sk.explore(fixture), sk.explore(fixture)
+    first._now.value = AT
+    first.view("contents")._facets["dag_id"].selected = "orders_etl"
+    first.state.section = "lab"
+    first.view("lab")._cards[1].days.value = 3
+    assert second.state.section == "contents"
+    assert second._now.value == ""
+    assert second.view("contents")._facets["dag_id"].selected is None
+    assert second.state.lab.policies[1].default_retention_days == 30
+    ours, theirs = (
+        {each.model_id for each in inside(app) if not isinstance(each, ipywidgets.Layout)} for app in (first, second)
+    )
+    assert not ours & theirs
+
+
+@pytest.mark.parametrize(
+    "widget", ["ContentsBrowser", "PolicyLab", "PreviewTable", "PlanReview"], ids=lambda name: str(name)
+)
+def test_a_widget_alone_and_in_an_app_are_the_same(fixture: sk.Store, widget: str) -> None:
+    made = getattr(sk.notebook, widget)
+    alone = made(fixture)
+    again = made(alone.state)
+    assert again.state is alone.state
+    assert again._code.text == alone._code.text
+    with pytest.raises(QueryError, match="neither a store nor a snapshot"):
+        made("airflow.db")
+    with pytest.raises(QueryError, match="the state that is shown has its own"):
+        made(alone.state, now=AT)
+
+
+def test_explore_takes_a_store_or_a_snapshot_and_nothing_else(fixture: sk.Store) -> None:
+    app = sk.explore(fixture.snapshot())
+    assert app._refresh.disabled
+    with pytest.raises(QueryError, match=r"sk\.explore\(sk\.connect\(url\)\)"):
+        sk.explore(str(FIXTURE))  # type: ignore[arg-type]
+
+
+def test_an_empty_store(tmp_path: Path) -> None:
+    backend = sk.MetastoreStateBackend(tmp_path / "empty.db")
+    backend.create_tables()
+    backend.close()
+    with sk.connect(tmp_path / "empty.db", writable=True) as store:
+        app = sk.explore(store)
+        for section in SECTIONS:
+            app.state.section = section
+            assert app.view(section)._notice.message == ""
+        assert app._repr_mimebundle_()["text/html"]
+        app.view("plan")._make.click()
+        settled(lambda: app.state.plan.plan is not None)
+        assert app.view("plan")._confirm.disabled
+
+
+# --- hostile texts ---
+
+
+class Tags(HTMLParser):
+    """What a piece of HTML holds, as a browser's parser finds it."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: set[str] = set()
+        self.attributes: set[tuple[str, str]] = set()
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {(name, value or "") for name, value in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+HARMLESS = {
+    *("div", "p", "span", "table", "thead", "tbody", "tr", "th", "td", "code", "em", "strong", "br", "img", "style"),
+    *("h2", "h3"),
+}
+
+
+def harmless(html: str) -> Tags:
+    found = Tags(html)
+    assert found.tags <= HARMLESS
+    for name, value in found.attributes:
+        assert not name.startswith("on")
+        if name in {"src", "href"}:
+            assert value.startswith("data:image/")
+    return found
+
+
+def test_hostile_texts_are_texts_in_every_view_and_without_a_kernel(store: sk.Store) -> None:
+    app = sk.explore(store, policies=[sk.Policy(), sk.Policy(name=HOSTILE[0], default_retention_days=3)])
+    shown = ""
+    for section in SECTIONS:
+        app.state.section = section
+        view = app.view(section)
+        if section == "plan":
+            view._make.click()
+            settled(lambda: app.state.plan.plan is not None and not app.state.source.work.running)
+        harmless(view.fallback())
+        for widget in inside(view):
+            if isinstance(widget, ipywidgets.HTML):
+                harmless(widget.value)
+            elif isinstance(widget, Table):
+                shown += "\n".join(cell for row in widget.rows for cell in row)
+            elif isinstance(widget, Facet):
+                shown += "\n".join(item["text"] for item in widget.items)
+            elif isinstance(widget, Code):
+                shown += widget.text
+            elif isinstance(widget, Notice):
+                assert widget.message == ""
+    assert "\u202e" not in shown
+    assert "\u200b" not in shown
+    assert "a\\u202egnp.exe\\u202c\\u200b" in shown
+    assert HOSTILE[0] in shown
+    for trace in app.view("lab")._figure.widget.data:
+        assert "<" not in (trace.name or "")  # plotly reads markup
+    found = harmless(app._repr_mimebundle_()["text/html"])
+    assert HOSTILE[0] in found.text
+
+
+def test_without_a_kernel_there_is_a_table_and_a_picture(fixture: sk.Store) -> None:
+    bundle = sk.explore(fixture, now=AT)._repr_mimebundle_()
+    found = harmless(bundle["text/html"])
+    assert {"table", "img"} <= found.tags
+    assert "orders_etl" in found.text
+    assert "32" in found.text
+    assert "sqlite:///" in bundle["text/plain"]
+    for name in ("ContentsBrowser", "PolicyLab"):
+        assert {"table", "img"} <= harmless(getattr(sk.notebook, name)(fixture).fallback()).tags
+    for name in ("PreviewTable", "PlanReview"):
+        assert harmless(getattr(sk.notebook, name)(fixture).fallback()).text
