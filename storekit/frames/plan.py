@@ -17,6 +17,7 @@ from storekit.errors import PlanError
 from storekit.frames.answers import answer_frame
 from storekit.frames.display import plain
 from storekit.frames.instants import as_instant
+from storekit.frames.outcomes import Progress
 from storekit.frames.paging import check_page
 from storekit.frames.planfile import NATURAL_KEY, PLAN, PlanFile, PlanInfo, RowCheck, read_info, write
 
@@ -224,7 +225,7 @@ class Plan:
         return plan_html(self)
 
 
-def plan_of(snapshot: Snapshot, now: datetime | str | None = None) -> Plan:
+def plan_of(snapshot: Snapshot, now: datetime | str | None = None, progress: Progress | None = None) -> Plan:
     """Return the plan of `Snapshot.plan`: reads the rows once, for their hash.
 
     Raises
@@ -238,8 +239,11 @@ def plan_of(snapshot: Snapshot, now: datetime | str | None = None) -> Plan:
     at = taken.taken_at if now is None else as_instant(now)
     source = _SnapshotRows(snapshot._engine, at)
     check = RowCheck(at, f"the snapshot of {plain(taken.database)}")
+    total = 0 if progress is None else snapshot.preview(at).deleted
     for batch in source.batches():
         check.update(batch)
+        if progress is not None:
+            progress(check.rows, total)
     info = PlanInfo(
         now=at,
         taken_at=taken.taken_at,

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from storekit.engines.texts import NO_LIMIT
 from storekit.frames.answers import answer_frame
 from storekit.frames.instants import as_skew
+from storekit.frames.outcomes import Progress
 from storekit.retention.ages import AgeIndex, Selection, selected_places
 from storekit.retention.held import Held
 from storekit.retention.rows import NO_EXPIRY, Int64s, Labels, StoreRows
@@ -94,14 +95,21 @@ class Retained:
 
     def __init__(self, engine: DuckDBEngine, total: int) -> None:
         self._engine, self._total = engine, total
+        self._rows: StoreRows | None = None
         self._readings: Held[Understood] = Held(1)
         self._selections: Held[Understood] = Held(_SELECTIONS)
         self._naturals: Held[tuple[Int64s, Int64s]] = Held(_NATURALS)
 
-    @cached_property
+    @property
     def rows(self) -> StoreRows:
         """All rows, by last write."""
-        return read_store_rows(self._engine, self._total)
+        return self.read()
+
+    def read(self, progress: Progress | None = None) -> StoreRows:
+        """Return all rows, by last write; ``progress`` is told how many are read, at the first time."""
+        if self._rows is None:
+            self._rows = read_store_rows(self._engine, self._total, progress)
+        return self._rows
 
     def understood(self, defaults: Iterable[int] | None, skew: timedelta | str) -> Understood:
         """Return the rows with how they were written; the last reading is kept."""
@@ -162,7 +170,7 @@ def as_told(defaults: Iterable[int] | None) -> tuple[int, ...] | None:
     return checked_defaults([defaults] if one else defaults)  # type: ignore[list-item]
 
 
-def read_store_rows(engine: DuckDBEngine, total: int) -> StoreRows:
+def read_store_rows(engine: DuckDBEngine, total: int, progress: Progress | None = None) -> StoreRows:
     """Read every row of a snapshot.
 
     Parameters
@@ -171,6 +179,8 @@ def read_store_rows(engine: DuckDBEngine, total: int) -> StoreRows:
         The snapshot's.
     total
         How many rows it has.
+    progress
+        Called with (rows read, rows in all); what it raises ends the reading.
     """
     updated, expires, sizes, number = (np.empty(total, np.int64) for _ in range(4))
     never = np.empty(total, np.int8)
@@ -189,6 +199,8 @@ def read_store_rows(engine: DuckDBEngine, total: int) -> StoreRows:
         for name, held in texts.items():
             held.append(batch.column(name).dictionary_encode())
         start += batch.num_rows
+        if progress is not None:
+            progress(start, total)
     order = np.argsort(updated, kind="stable")
     labels = {}
     for name in _TEXTS:  # one after the other: the texts of a million keys are held twice while they are encoded

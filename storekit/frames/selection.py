@@ -11,17 +11,24 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from storekit.engines.texts import NO_LIMIT, Order
+from storekit.engines.texts import NO_LIMIT
 from storekit.errors import QueryError
 from storekit.frames.answers import answer_frame
-from storekit.frames.contract import ROWS
 from storekit.frames.dangers import Danger
-from storekit.frames.display import escape, human_bytes, human_count, human_instant, plain
 from storekit.frames.instants import as_instant, as_text
-from storekit.frames.ordering import Numbers, RowOrder
+from storekit.frames.natural import NATURAL, Numbers
+from storekit.frames.ordering import ORDERABLE, By, RowOrder, sorted_by
 from storekit.frames.paging import check_page
-from storekit.frames.preview import GROUP_COLUMNS
-from storekit.frames.report import cut, framed, html_table
+from storekit.frames.selectionview import (
+    SCHEMA,
+    SELECTION_GROUPS,
+    SORT_COLUMNS,
+    counted,
+    field,
+    selection_html,
+    selection_text,
+)
+from storekit.retention.held import Held
 from storekit.retention.verdicts import Fate, Reason
 from storekit.state import WriterKind
 
@@ -33,56 +40,15 @@ __all__ = ["NOT_RECORDED", "SELECTION_GROUPS", "SORT_COLUMNS", "Selection"]
 NOT_RECORDED = "not recorded"
 """The writer of an asset row of which none is recorded."""
 
-_TYPES = {column.name: column for column in ROWS.columns}
-_OURS = {
-    "writer": pa.field("writer", pa.string()),
-    "verdict": pa.field("verdict", pa.string(), nullable=False),
-    "reason": pa.field("reason", pa.string(), nullable=False),
-    "margin": pa.field("margin", pa.duration("us")),
-    "dangers": pa.field("dangers", pa.string()),
-}
-
-
-def _field(name: str) -> pa.Field:
-    if name in _OURS:
-        return _OURS[name]
-    return pa.field(name, _TYPES[name].type, nullable=_TYPES[name].nullable)
-
-
-def _counted(*names: str) -> list[pa.Field]:
-    return [pa.field(name, pa.int64(), nullable=False) for name in names]
-
-
-_NAMES = (
-    *("store", "dag_id", "run_id", "task_id", "map_index", "region_id", "asset_id", "asset_name", "asset_uri"),
-    *("active", "key", "value_bytes", "updated_at", "expires_at", "never_expire", "writer", "task_state"),
-    *("is_reference", "verdict", "reason", "margin", "dangers"),
-)
-_SCHEMA = pa.schema([_field(name) for name in _NAMES])
-
-SORT_COLUMNS = tuple(name for name in _NAMES if name != "dangers")
-"""What `Selection.rows` can sort by: each of its columns but dangers, which are a list."""
-
-SELECTION_GROUPS = (*GROUP_COLUMNS, "writer", "verdict", "reason")
-"""What `Selection.by` can group by."""
-
-# The order of preview_rows. The last two tell apart what nothing else would: no page may depend on chance.
-_NATURAL: Order = (
-    ("store", True),
-    *((name, False) for name in ("dag_id", "run_id", "task_id", "map_index", "region_id", "asset_name", "asset_uri")),
-    *(("key", False), ("asset_id", False), ("row_number", False)),
-)
-_ORDERABLE = (*SORT_COLUMNS, "row_number")
-
 _DAY = timedelta(days=1)
 _AGES = (0, 1, 7, 30, 90, 365)
 _MOST = 2**63 - 1
-_SIZES_SCHEMA = pa.schema(_counted("from_bytes", "to_bytes", "rows", "value_bytes"))
+_SIZES_SCHEMA = pa.schema(counted("from_bytes", "to_bytes", "rows", "value_bytes"))
 _AGES_SCHEMA = pa.schema(
     [
         pa.field("from_age", pa.duration("us")),
         pa.field("to_age", pa.duration("us")),
-        *_counted("rows", "value_bytes"),
+        *counted("rows", "value_bytes"),
     ]
 )
 
@@ -90,15 +56,14 @@ PAGE = 10_000
 """A page of more rows than this is sorted and streamed by DuckDB, not looked up row by row."""
 
 _HELD = 2
-_SHOWN = 10
-_NARROW = 28
 
 
 class Selection:
     """The rows of a snapshot that were asked for. Nothing is read before it is asked, and no row is held.
 
     Made by `Snapshot.select`, which says what the parameters mean. What is kept: the totals, and the numbers of the
-    rows in the last two orders that were paged through, 4 bytes a row each.
+    rows in the last two orders that were paged through, 4 bytes a row each; by the snapshot, for all its selections,
+    those of its rows in natural order.
 
     Raises
     ------
@@ -142,7 +107,7 @@ class Selection:
             "before": None,
             "airflow": snapshot.info.layout.startswith("airflow-"),
         }
-        self._orders: dict[tuple[str | None, bool], RowOrder] = {}
+        self._orders: Held[RowOrder] = Held(_HELD)
 
     @cached_property
     def _totals(self) -> tuple[int, int]:
@@ -190,44 +155,39 @@ class Selection:
             If ``limit`` or ``offset`` is no number of rows, or ``sort`` no such column.
         """
         check_page(limit, offset)
-        order = _sorted_by(sort, descending)
+        by = sorted_by(sort, descending)
         start = min(int(offset), len(self))
         stop = len(self) if limit is None else min(start + int(limit), len(self))
         if stop - start > PAGE:
-            return answer_frame(self._stream(order, start, stop - start).read_all())
-        numbers = self._order(sort, descending, order).numbers(start, stop)
-        return answer_frame(self._numbered(numbers))
+            return answer_frame(self._stream(by, start, stop - start).read_all())
+        return answer_frame(self._numbered(self._order(by).numbers(start, stop)))
 
     def batches(
         self, limit: int | None = None, offset: int = 0, *, sort: str | None = None, descending: bool = False
     ) -> pa.RecordBatchReader:
         """Return what `rows` returns as a stream of Arrow batches, in bounded memory."""
         check_page(limit, offset)
-        return self._stream(_sorted_by(sort, descending), int(offset), NO_LIMIT if limit is None else int(limit))
+        return self._stream(sorted_by(sort, descending), int(offset), NO_LIMIT if limit is None else int(limit))
 
-    def _stream(self, order: Order, skip: int, size: int) -> pa.RecordBatchReader:
-        page = {"size": size, "skip": skip}
-        reader = self._engine.stream("selected_rows", {**self._values, **page}, order=order, allowed=_ORDERABLE)
-        return pa.RecordBatchReader.from_batches(_SCHEMA, _cast(reader))
+    def _stream(self, by: By, skip: int, size: int) -> pa.RecordBatchReader:
+        page, order = {"size": size, "skip": skip}, (*by, *NATURAL)
+        reader = self._engine.stream("selected_rows", {**self._values, **page}, order=order, allowed=ORDERABLE)
+        return pa.RecordBatchReader.from_batches(SCHEMA, _cast(reader))
 
-    def _order(self, sort: str | None, descending: bool, order: Order) -> RowOrder:
-        asked = (sort, descending)
-        found = self._orders.pop(asked, None)
-        if found is None:
-            found = RowOrder(self._engine, self._values, order, _ORDERABLE, total=len(self), of=len(self._snapshot))
-        self._orders[asked] = found  # the last one asked for stands last
-        while len(self._orders) > _HELD:
-            del self._orders[next(iter(self._orders))]
-        return found
+    def _order(self, by: By) -> RowOrder:
+        def made() -> RowOrder:
+            return RowOrder(self._engine, self._snapshot._natural, self._values, by, total=len(self))
+
+        return self._orders.get(by, made)
 
     def _numbered(self, numbers: Numbers) -> pa.Table:
         if not len(numbers):
-            return _SCHEMA.empty_table()
+            return SCHEMA.empty_table()
         table = self._engine.query("numbered_rows", {**self._values, "numbers": numbers.tolist()})
         came = table.column("row_number").to_numpy()
         sorter = np.argsort(came)
         table = table.take(sorter[np.searchsorted(came, numbers, sorter=sorter)])
-        return table.drop_columns("row_number").cast(_SCHEMA)
+        return table.drop_columns("row_number").cast(SCHEMA)
 
     def by(self, *columns: str, limit: int | None = None) -> pd.DataFrame:
         """Return the selected rows by columns of your choice.
@@ -256,8 +216,8 @@ class Selection:
         table = self._engine.query(
             "selected_by", {**self._values, "size": size}, keys=columns, allowed=SELECTION_GROUPS
         )
-        schema = [_field(name) for name in columns]
-        schema += [*_counted("rows", "value_bytes"), pa.field("newest_at", _TYPES["updated_at"].type, nullable=False)]
+        schema = [field(name) for name in columns]
+        schema += [*counted("rows", "value_bytes"), pa.field("newest_at", field("updated_at").type, nullable=False)]
         return answer_frame(table.rename_columns([each.name for each in schema]).cast(pa.schema(schema)))
 
     def sizes(self) -> pd.DataFrame:
@@ -306,46 +266,16 @@ class Selection:
         ]
         return answer_frame(pa.Table.from_pylist(lines, schema=_AGES_SCHEMA))
 
-    @property
-    def _card(self) -> list[tuple[str, str]]:
-        return [
-            *((name, repr(plain(given))) for name, given in self.filters.items()),
-            ("judged at", human_instant(self.now)),
-            ("rows", f"{human_count(len(self))} of {human_count(len(self._snapshot))}"),
-            ("values", human_bytes(self.value_bytes)),
-        ]
-
     def __repr__(self) -> str:
-        return "\n".join(["storekit selection", *(f"  {name:<15}{value}" for name, value in self._card)])
+        return selection_text(self, len(self._snapshot))
 
     def _repr_html_(self) -> str:
-        card = "".join(f'<tr><th scope="row">{name}</th><td>{escape(value)}</td></tr>' for name, value in self._card)
-        parts = [
-            '<p class="sk-title">storekit selection</p>',
-            f'<table class="sk-card"><tbody>{card}</tbody></table>',
-        ]
-        if len(self):
-            parts += [f'<p class="sk-head">{self._shown}</p>', _table(self.rows(_SHOWN))]
-        return framed("".join(parts))
-
-    @property
-    def _shown(self) -> str:
-        return "Rows" if len(self) <= _SHOWN else f"The first {_SHOWN} of {human_count(len(self))} rows"
+        return selection_html(self, len(self._snapshot))
 
 
 def _cast(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     for batch in reader:
-        yield batch.cast(_SCHEMA)
-
-
-def _sorted_by(sort: str | None, descending: bool) -> Order:
-    if sort is None:
-        if descending:
-            raise QueryError("descending=True has no column to go by", hint="name one: sort='value_bytes'")
-        return _NATURAL
-    if not isinstance(sort, str) or sort not in SORT_COLUMNS:
-        raise QueryError(f"cannot sort by {sort!r}", hint=f"choose from {', '.join(SORT_COLUMNS)}, or None")
-    return ((sort, bool(descending)), *_NATURAL)
+        yield batch.cast(SCHEMA)
 
 
 def _text(name: str, given: Any) -> str | None:
@@ -367,24 +297,3 @@ def _danger(given: Any) -> str | None:
             hint="snap.preview().danger_rows('db-clean', db_clean_before='2026-11-22T00:00:00Z')",
         )
     return _choice("danger", given, tuple(each for each in Danger if each is not Danger.DB_CLEAN))
-
-
-def _table(rows: pd.DataFrame) -> str:
-    lines = [
-        f'<th scope="row">{cut(row["key"])}</th><td>{row["store"]}</td>'
-        + "".join(f"<td>{'-' if each is None else cut(each, _NARROW)}</td>" for each in _place(row))
-        + f'<td class="sk-n">{human_bytes(row["value_bytes"])}</td><td>{row["updated_at"]:%Y-%m-%d %H:%M}</td>'
-        + f"<td{' class=sk-delete' if row['verdict'] == Fate.DELETE else ''}>{row['verdict']}</td>"
-        + f"<td>{escape(row['reason'])}</td>"
-        for row in rows.to_dict("records")
-    ]
-    return html_table(
-        ["key", "store", "Dag or asset", "run", "task", "bytes", "last write", "verdict", "reason"], lines
-    )
-
-
-def _place(row: Mapping[Any, Any]) -> tuple[str | None, str | None, str | None]:
-    if row["store"] == "asset":
-        return row["asset_name"], None, None
-    mapped = "" if row["map_index"] == -1 else f"[{row['map_index']}]"
-    return row["dag_id"], row["run_id"], f"{row['task_id']}{mapped}"

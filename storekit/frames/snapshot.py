@@ -18,6 +18,8 @@ from storekit.frames.answers import answer_frame
 from storekit.frames.contract import ASSETS, ROWS, TASKS
 from storekit.frames.display import escape, human_bytes, human_count, human_instant, plain
 from storekit.frames.dtypes import to_frame
+from storekit.frames.natural import NaturalOrder
+from storekit.frames.outcomes import Progress
 from storekit.frames.retained import Retained
 from storekit.frames.snapshotinfo import FORMAT_VERSION, SnapshotInfo
 from storekit.retention.written import SKEW
@@ -244,17 +246,35 @@ class Snapshot:
             now=now,
         )
 
-    def plan(self, now: datetime | str | None = None) -> Plan:
-        """Return the rows that `preview` of ``now`` shows as deleted, to look over, to save, and to clean up by."""
+    def plan(self, now: datetime | str | None = None, *, progress: Progress | None = None) -> Plan:
+        """Return the rows that `preview` of ``now`` shows as deleted, to look over, to save, and to clean up by.
+
+        Parameters
+        ----------
+        now
+            As for `preview`.
+        progress
+            Called with (rows hashed, rows in all). What it raises ends it there.
+        """
         from storekit.frames.plan import plan_of
 
-        return plan_of(self, now)
+        return plan_of(self, now, progress)
+
+    @cached_property
+    def _natural(self) -> NaturalOrder:
+        return NaturalOrder(self._engine, len(self))
 
     @cached_property
     def _retained(self) -> Retained:
         return Retained(self._engine, len(self))
 
-    def written(self, *, defaults: Iterable[int] | None = None, skew: timedelta | str = SKEW) -> pd.DataFrame:
+    def written(
+        self,
+        *,
+        defaults: Iterable[int] | None = None,
+        skew: timedelta | str = SKEW,
+        progress: Progress | None = None,
+    ) -> pd.DataFrame:
         """Return how the rows were written, by the default or with a retention of their own, and what speaks for it.
 
         Parameters
@@ -264,6 +284,9 @@ class Snapshot:
         skew
             How far ``expires_at - updated_at`` may lie from whole days and still be taken for them, inclusive: a
             timedelta, or text such as ``"1min"``; less than 12 hours.
+        progress
+            Called with (rows read, rows in all) where the rows have to be read: the first question about retention
+            does that, once. What it raises ends the reading.
 
         Returns
         -------
@@ -273,6 +296,7 @@ class Snapshot:
             (int64), first_written_at, last_written_at (datetime64[us, UTC]), skew (timedelta64[us]), because (str).
             Most rows first; together all rows.
         """
+        self._retained.read(progress)
         return self._retained.evidence(defaults, skew)
 
     def retention_curve(

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 import storekit as sk
 from storekit.engines.duckdb import DuckDBEngine
+from storekit.engines.texts import NO_LIMIT
 from storekit.errors import QueryError, SnapshotError
-from storekit.frames import ordering, selection
+from storekit.frames import natural, ordering, selection
 from storekit.frames.selection import SELECTION_GROUPS, SORT_COLUMNS, Selection
 
 Row = dict[str, Any]
@@ -189,7 +190,7 @@ def stores_and_filters(draw: st.DrawFn) -> tuple[list[Row], Row]:
 sorts = st.none() | st.sampled_from(SORT_COLUMNS)
 
 
-ROUTES = ("looked up", "from the ends", "streamed")
+ROUTES = ("looked up", "from the ends", "by numbers", "streamed")
 
 
 @contextmanager
@@ -199,6 +200,9 @@ def on(route: str) -> Iterator[None]:
         if route == "from the ends":
             patch.setattr(ordering, "FEW", 0)
             patch.setattr(ordering, "NEAR", 2)
+        if route == "by numbers":
+            patch.setattr(ordering, "FEW", 0)
+            patch.setattr(ordering, "NEAR", 0)
         if route == "streamed":
             patch.setattr(selection, "PAGE", 0)
         yield
@@ -257,6 +261,40 @@ def test_pages_in_any_sequence_are_all_rows_and_no_row_twice(
     assert together == only(in_order(asked_of(rows, {}), sort, descending))
 
 
+@given(
+    asked=stores_and_filters(),
+    twice=st.integers(0, 12),
+    sort=sorts,
+    descending=st.booleans(),
+    bits=st.sampled_from([0, 8, 63]),
+    size=st.integers(1, 4),
+)
+def test_an_order_by_numbers_is_duckdbs(
+    asked: tuple[list[Row], Row], twice: int, sort: str | None, descending: bool, bits: int, size: int
+) -> None:
+    rows, filters = asked
+    chosen = call([*rows, *rows[:twice]], filters)
+    by = ordering.sorted_by(sort, descending and sort is not None)
+    order, engine, values = (*by, *natural.NATURAL), chosen._engine, chosen._values
+    every = {**values, "size": NO_LIMIT}
+    expected = engine.query("selected_order", every, order=order, allowed=ordering.ORDERABLE).column("row_number")
+    stream: Callable[..., pa.RecordBatchReader] = DuckDBEngine.stream
+
+    def cut(self: DuckDBEngine, name: str, *given: Any, **named: Any) -> pa.RecordBatchReader:
+        assert name != "selected_order" or not len(expected)
+        reader = stream(self, name, *given, **named)
+        # Batches so small that those alike in a column are in several.
+        cuts = (batch.slice(at, size) for batch in reader for at in range(0, batch.num_rows, size))
+        return pa.RecordBatchReader.from_batches(reader.schema, cuts)
+
+    with on("by numbers"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DuckDBEngine, "stream", cut)
+        patch.setattr(natural, "_BITS", bits)
+        places = natural.NaturalOrder(engine, len(chosen._snapshot))
+        found = ordering.RowOrder(engine, places, values, by, total=len(expected))
+        assert found.numbers(0, len(expected)).tolist() == expected.to_pylist()
+
+
 @pytest.mark.parametrize("route", ROUTES)
 def test_rows_that_nothing_tells_apart_are_on_one_page_each(route: str) -> None:
     rows = [task_row(value_bytes=number, updated_at=T) for number in range(30)]
@@ -275,6 +313,24 @@ def test_missing_values_are_last_from_either_end(route: str) -> None:
         with on(route):
             pages = [chosen.rows(2, start, sort="expires_at", descending=descending) for start in (6, 0, 4, 2)]
         assert ["".join(page["key"]) for page in pages] == [keys[6:], keys[:2], keys[4:6], keys[2:4]]
+
+
+def test_what_lies_under_missing_values_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = snapshot([task_row(key=str(number)) for number in range(8)]).select()
+    stream: Callable[..., pa.RecordBatchReader] = DuckDBEngine.stream
+
+    def littered(self: DuckDBEngine, name: str, *given: Any, **named: Any) -> pa.RecordBatchReader:
+        reader = stream(self, name, *given, **named)
+        if name != "selected_column":
+            return reader
+        under = pa.array(range(8, 0, -1), pa.int64()).buffers()[1]
+        missing = pa.Array.from_buffers(pa.int64(), 8, [pa.py_buffer(b"\0"), under])
+        numbers = pa.array(range(7, -1, -1), pa.int64())
+        return pa.table({"row_number": numbers, "margin": missing}).to_reader()
+
+    monkeypatch.setattr(DuckDBEngine, "stream", littered)
+    with on("by numbers"):
+        assert "".join(chosen.rows(sort="margin")["key"]) == "01234567"
 
 
 @given(asked=stores_and_filters(), sort=sorts, limit=st.none() | st.integers(0, 14), offset=st.integers(0, 14))
@@ -334,7 +390,7 @@ def test_near_the_ends_nothing_is_sorted_whole_and_elsewhere_once(asked: list[An
         (18, 20, [("selected_order", 4, True), page]),
         (16, 18, [page]),
         (16, 99, [page]),
-        (3, 5, [("selected_order", 20, False), page]),
+        (3, 5, [("natural_tail", None, False), ("natural_codes", None, False), page]),
         (10, 12, [page]),
         (0, 2, [page]),
         (20, 30, []),

@@ -114,6 +114,18 @@ def test_another_question_begins_at_its_first_page(store: sk.Store) -> None:
 # --- contents ---
 
 
+def test_what_was_not_answered_is_not_answered_later_by_something_else(store: sk.Store) -> None:
+    contents = Contents(Source(store), dag_id="etl")
+    shown = contents.shown
+    contents.store = "else"
+    contents.sort = "key"
+    assert "else" in contents.trouble.message
+    assert contents.shown is shown
+    contents.store = "asset"
+    assert contents.trouble is None
+    assert contents.shown.total_rows == 0
+
+
 def test_a_facet_counts_by_the_other_filters(store: sk.Store) -> None:
     contents = Contents(Source(store), dag_id="etl")
     tasks = store.tasks(values=False)
@@ -203,13 +215,14 @@ def test_a_policy_keeps_a_name_of_its_own(store: sk.Store) -> None:
 def test_a_policy_of_a_file(store: sk.Store, tmp_path: Path) -> None:
     lab = Lab(Source(store), future=False)
     (tmp_path / "one.toml").write_text('default_retention_days = 5\n[[rules]]\nkey = "lock"\nretention = "1d"\n')
-    lab.load(1, tmp_path / "one.toml")
+    lab.load(tmp_path / "one.toml", 1)
     assert lab.trouble is None
     assert lab.policies[1].rules[0].key == "lock"
     (tmp_path / "two.toml").write_text("[[policies]]\nname = 'a'\n[[policies]]\nname = 'b'\n")
     before = lab.policies
     for path in (tmp_path / "two.toml", tmp_path / "none.toml"):
-        lab.load(1, path)
+        lab.load(path, 1)
+        lab.load(path)
         assert lab.trouble is not None
         assert "defect" not in lab.trouble.hint
         assert lab.policies == before
@@ -396,5 +409,41 @@ def test_a_preview_under_a_policy_is_the_labs(store: sk.Store) -> None:
     assert preview.shown.deleted == line["deleted_now"] + line["cleared"]
     assert preview.shown.page.total == line["deleted_now_high"] + line["cleared"]
     assert preview.shown.groups["rows"].sum() == preview.shown.page.total
+    preview.policy = lab.policies[2]
+    assert preview.shown.groups["rows"].sum() == preview.shown.page.total
+    preview.set(policy=lab.policies[1])
     preview.page = preview.shown.page.pages - 1
     assert len(preview.shown.rows) == preview.shown.page.total - preview.shown.page.offset
+
+
+@pytest.mark.parametrize("work", ["written", "plan"])
+def test_reading_tells_how_far_it_is_and_ends_where_it_is_told(store: sk.Store, work: str) -> None:
+    snapshot = store.snapshot()
+    expected = len(snapshot) if work == "written" else snapshot.preview().deleted
+    told: list[tuple[int, int]] = []
+
+    def stop(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        getattr(snapshot, work)(progress=stop)
+    getattr(snapshot, work)(progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (expected, expected)
+
+
+def test_a_large_snapshot_is_read_beside_and_can_be_stopped(store: sk.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storekit.notebook.state.lab._LARGE", 1)
+    app = Explorer(store)
+    labels: list[str] = []
+    stopping = [True]
+    work = app.source.work
+    work.observe(lambda change: labels.append(change["new"]), ["label"])
+    work.observe(lambda _: work.stop() if stopping[0] else None, ["running"])
+    app.section = "lab"
+    assert labels == ["Reading how the rows were written"]
+    assert app.lab.shown is None
+    assert "stopped" in app.lab.trouble.message
+    stopping[0] = False
+    app.lab.refresh()
+    assert app.lab.trouble is None
+    assert app.lab.shown is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import time
 from collections.abc import Iterator
@@ -205,6 +206,17 @@ def test_a_widget_alone_and_in_an_app_are_the_same(fixture: sk.Store, widget: st
         made("airflow.db")
     with pytest.raises(QueryError, match="the state that is shown has its own"):
         made(alone.state, now=AT)
+
+
+def test_nothing_of_ipywidgets_is_overridden_unknowingly(fixture: sk.Store) -> None:
+    app = sk.explore(fixture)
+    ours = [app, *(app.view(section) for section in SECTIONS)]
+    for widget in ours:
+        for kind in type(widget).__mro__[: type(widget).__mro__.index(ipywidgets.VBox)]:
+            made = {name for name, value in vars(kind).items() if inspect.isfunction(value)}
+            assert made & set(dir(ipywidgets.VBox)) <= {"_repr_mimebundle_", "__init__", "__repr__"}
+        assert not vars(widget).keys() & set(dir(ipywidgets.VBox)) - vars(ipywidgets.VBox()).keys()
+        assert len(repr(widget)) < 200
 
 
 def test_explore_takes_a_store_or_a_snapshot_and_nothing_else(fixture: sk.Store) -> None:

@@ -153,16 +153,21 @@ class Lab(Paged):
         """Put another policy in a place."""
         self._change(lambda _before: policy, at)
 
-    def load(self, at: int, path: str | Path) -> None:
-        """Put the policy of a file in a place."""
-
-        def read(_before: Policy) -> Policy:
-            found = load_policies(path)
-            if len(found) != 1:
-                raise PolicyError(f"the file holds {len(found)} policies", hint="one goes into one place")
-            return found[0]
-
-        self._change(read, at)
+    def load(self, path: str | Path, at: int | None = None) -> None:
+        """Add the policy of a file, or put it in a place."""
+        try:
+            policies = load_policies(path)
+            if len(policies) != 1:
+                raise PolicyError(
+                    f"the file holds {len(policies)} policies", hint="leave one in it, or give them all to PolicyLab()"
+                )
+        except Exception as error:
+            self.trouble = trouble_of(error)
+            return
+        if at is None:
+            self.add(policies[0])
+        else:
+            self.put(at, policies[0])
 
     def add(self, policy: Policy | None = None) -> None:
         """Add a policy; None: one like the last."""
@@ -216,7 +221,7 @@ class Lab(Paged):
             self._warming = False
             self.trouble = trouble_of(error)
 
-        work.start("Reading how the rows were written", lambda _told: snapshot.written(), settle, failed)
+        work.start("Reading how the rows were written", lambda told: snapshot.written(progress=told), settle, failed)
 
     def _answer(self) -> LabShown:
         snapshot = self.source.snapshot

@@ -104,10 +104,10 @@ class Planning(Paged):
     def make(self) -> None:
         """Make the plan of what would be deleted at the source's instant."""
 
-        def made(_told: Any) -> Plan:
+        def made(told: Callable[[int, int], None]) -> Plan:
             if self.source.snapshot is None:
                 raise PlanError("the store was not read", hint="refresh it first")
-            plan: Plan = self.source.snapshot.plan(self.source.instant)
+            plan: Plan = self.source.snapshot.plan(self.source.instant, progress=told)
             return plan
 
         self._in_work("Making the plan", made, self._take)

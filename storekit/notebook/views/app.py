@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from storekit.frames.display import escape, plain
+from storekit.frames.display import escape
 from storekit.frames.preview import Preview
 from storekit.frames.report import preview_html
 from storekit.frames.simview import simulation_html
@@ -76,7 +76,6 @@ class App(widgets.VBox):
         self._tabs.observe(self._choose, ["selected"])
         source.observe(self._draw, ["moment", "trouble", "now"])
         state.observe(self._draw, ["section"])
-        state.lab.observe(self._offer, ["policies"])
         self._draw(None)
         # While the user looks at the contents.
         threading.Thread(target=get_ready, name="storekit-ready", daemon=True).start()
@@ -86,17 +85,10 @@ class App(widgets.VBox):
         if section not in self._views:
             state: State = self.state.states[section]
             self._views[section] = _VIEWS[section](state)
-            if section == "preview":
-                self._offer(None)
         return self._views[section]
 
     def _choose(self, change: Any) -> None:
         self.state.section = list(SECTIONS)[min(change["new"], len(SECTIONS) - 1)]
-
-    def _offer(self, _change: Any) -> None:
-        view = self._views.get("preview")
-        if isinstance(view, PreviewTable):
-            view.offer(self.state.lab.policies)
 
     def _draw(self, _change: Any) -> None:
         source = self.state.source
@@ -106,9 +98,17 @@ class App(widgets.VBox):
             say(self._notice, source.trouble)
             self._tabs.selected = list(SECTIONS).index(self.state.section)
             if source.snapshot is not None:
-                children = (self.view(self.state.section),)
-                if self._body.children != children:
-                    self._body.children = children
+                self._show(self.view(self.state.section))
+
+    def _show(self, view: View) -> None:
+        # The others are put aside, not taken out: a figure of plotly's that is taken out listens on, and what it then
+        # raises keeps the new one from being drawn.
+        if isinstance(view, PreviewTable):
+            view.offer(self.state.lab.policies)
+        if view not in self._body.children:
+            self._body.children = (*self._body.children, view)
+        for each in self._body.children:
+            each.layout.display = None if each is view else "none"
 
     def fallback(self) -> str:
         """Return what a viewer without a kernel shows: HTML, escaped, with tables and pictures."""
@@ -128,8 +128,11 @@ class App(widgets.VBox):
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
         bundle["text/html"] = self.fallback()
-        bundle["text/plain"] = f"storekit.explore({plain(self.state.source.title)})"
         return bundle
+
+    def __repr__(self) -> str:
+        # ipywidgets' own would spell every widget inside.
+        return f"storekit.explore({self.state.source.title})"
 
 
 def explore(store_or_snapshot: Store | Snapshot, *, now: str = "", policies: Sequence[Policy] | None = None) -> App:

@@ -111,8 +111,11 @@ class View(widgets.VBox):
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
         # Where no widget can be: an untrusted notebook, nbconvert, a code host.
         bundle["text/html"] = self.fallback()
-        bundle["text/plain"] = f"{type(self).__name__}({self.state.source.title})"
         return bundle
+
+    def __repr__(self) -> str:
+        # ipywidgets' own would spell every widget inside.
+        return f"{type(self).__name__}({self.state.source.title})"
 
 
 class WorkView(widgets.VBox):

@@ -74,8 +74,8 @@ class Figure:
                 x = frame["at"].dt.as_unit("ms").astype("int64").to_numpy(np.float64)
                 for trace, column in ((low, f"{measure}_low"), (high, f"{measure}_high"), (line, measure)):
                     trace.update(x=x, y=frame[column].to_numpy(np.float64), visible=True)
-                # plotly reads markup in a name.
-                line.name = html.escape(plain(names[at]))
+                # plotly reads markup in a name; of quotes it makes nothing, nor does it know how they are spelled.
+                line.name = html.escape(plain(names[at]), quote=False)
             self.widget.layout.yaxis.title.text = _MEASURES[measure]
 
 

@@ -189,31 +189,22 @@ class PolicyLab(View):
             alone=state is not store_or_snapshot,
         )
         self.click(self._add, state.add)
-        self.click(self._load, self._load_file)
+        self.click(self._load, lambda: state.load(self._file.value))
         self.on(self._mode, "value", lambda mode: state.set(mode=mode))
         self.on(self._horizon, "value", lambda days: state.set(horizon_days=days))
         self.on(self._future, "value", lambda future: state.set(future=future))
         for name, box in self._filters.items():
             self.on(box, "value", partial(self._narrow, name))
         self.on(self._measure, "value", lambda _: self._redraw(None))
-        self.on(self._a, "value", lambda _: self._compare())
-        self.on(self._b, "value", lambda _: self._compare())
+        self.on(self._a, "value", lambda _: self._weigh())
+        self.on(self._b, "value", lambda _: self._weigh())
         self.on(self._rows, "page", lambda page: state.set(page=page))
         self.on(self._rows, "page_size", lambda size: state.set(page_size=size))
-
-    def _load_file(self) -> None:
-        self.state.add()
-        if self.state.trouble is None:
-            self.state.load(len(self.state.policies) - 1, self._file.value)
-            if self.state.trouble is not None:
-                trouble = self.state.trouble
-                self.state.remove(len(self.state.policies) - 1)
-                self.state.trouble = trouble
 
     def _narrow(self, name: str, text: str) -> None:
         self.state.set(**{name: text or None})
 
-    def _compare(self) -> None:
+    def _weigh(self) -> None:
         if self._a.value is not None and self._b.value is not None:
             self.state.set(compared=[self._a.value, self._b.value])
 

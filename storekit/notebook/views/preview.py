@@ -8,7 +8,7 @@ import ipywidgets as widgets
 
 from storekit.errors import QueryError
 from storekit.frames.dangers import Danger
-from storekit.frames.display import escape, human_bytes, human_instant, human_rows, row_word
+from storekit.frames.display import escape, human_bytes, human_instant, human_rows, plain, row_word
 from storekit.frames.report import preview_html
 from storekit.frames.simview import simulation_html, span_text
 from storekit.frames.snapshot import Snapshot
@@ -133,19 +133,21 @@ class PreviewTable(View):
         self.on(self._table, "page_size", lambda size: state.set(page_size=size))
 
     def offer(self, policies: tuple[Policy, ...]) -> None:
-        """Offer these policies beside what is in force; a chosen one that is gone gives way to what is in force."""
+        """Offer these policies beside what is in force. A chosen one that was changed is followed to its new form."""
         names = [each.name for each in policies]
         if len(set(names)) < len(names):
             raise QueryError(f"two policies have one name in {names!r}", hint="Policy(name=…) tells them apart")
-        self._policies = policies
-        with self._no_echo():
-            chosen = self.state.policy
-            options = [("what is in force", -1)]
-            options += [(f"{each.name}, had it always been in force", at) for at, each in enumerate(policies)]
-            self._policy.options = options
-            self._policy.value = policies.index(chosen) if chosen in policies else -1
+        before, self._policies, chosen = self._policies, policies, self.state.policy
         if chosen is not None and chosen not in policies:
-            self.state.set(policy=None)
+            place = before.index(chosen) if chosen in before else len(policies)
+            chosen = policies[place] if place < len(policies) else None
+        with self._no_echo():
+            options = [("what is in force", -1)]
+            options += [(f"{plain(each.name)}, had it always been in force", at) for at, each in enumerate(policies)]
+            self._policy.options = options
+            self._policy.value = -1 if chosen is None else policies.index(chosen)
+        if chosen != self.state.policy:
+            self.state.set(policy=chosen)
 
     def _choose(self, at: int | None) -> None:
         self.state.set(policy=None if at is None or at < 0 else self._policies[at])
