@@ -207,7 +207,7 @@ class _Cleanup:
             try:
                 for batch in self._batches(writer):
                     self.tally.add(batch)
-                    if self._interrupted():
+                    if self._interrupted() and not 0 < self.total <= self.tally.seen:
                         stopped = "interrupted between two batches"
                         break
             except KeyboardInterrupt:

@@ -157,7 +157,10 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Close the connections. A database in memory is gone when its backend is, not before."""
+        """Close the connections; whatever is asked afterwards opens new ones.
+
+        A database in memory is gone when its backend is, not before.
+        """
         if not self._database.url.in_memory:
             self._database.dispose()
 

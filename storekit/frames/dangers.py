@@ -113,10 +113,7 @@ def danger_rows(
 def _values(preview: Preview, before: datetime | str | None) -> dict[str, Any]:
     cutoff = None
     if before is not None:
-        try:
-            cutoff = as_instant(before).isoformat(timespec="microseconds")
-        except QueryError as error:
-            raise QueryError(error.message.replace("now=", "db_clean_before=", 1), hint=error.hint) from None
+        cutoff = as_instant(before, "db_clean_before").isoformat(timespec="microseconds")
         if not preview.info.sees_dag_runs:
             # No rows would read as no danger.
             raise QueryError(

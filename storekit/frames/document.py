@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from storekit.errors import QueryError
 from storekit.frames.display import (
     escape,
     human_bytes,
@@ -19,11 +20,12 @@ from storekit.frames.exports import whole_file
 from storekit.frames.fates import spelled
 from storekit.frames.report import bar, cut, framed, html_table, preview_html
 from storekit.frames.simview import advice_html, simulation_html
+from storekit.frames.snapshot import Snapshot
+from storekit.frames.spread import ages_html, sizes_html
 from storekit.retention.policy import Policy
 
 if TYPE_CHECKING:
     from storekit.frames.selection import Selection
-    from storekit.frames.snapshot import Snapshot
 
 __all__ = ["POLICIES", "report"]
 
@@ -80,6 +82,8 @@ def report(
     QueryError
         If the file exists and ``overwrite`` is not set, or cannot be written, or an argument cannot be.
     """
+    if not isinstance(snapshot, Snapshot):
+        raise QueryError(f"{snapshot!r} is no snapshot", hint="sk.report(store.snapshot(), 'store.html')")
     text = _document(snapshot, policies, now)
     with whole_file(path, overwrite=overwrite) as file:
         file.write(text.encode("utf-8"))
@@ -123,8 +127,8 @@ def _contents(snapshot: Snapshot) -> str:
         for title, table in (
             ("By Dag", _by(everything, "dag_id", "Dag")),
             ("By key", _by(everything, "key", "key")),
-            ("By size of the value", _sizes(everything)),
-            ("By last write", _ages(everything)),
+            ("By size of the value", sizes_html(everything.sizes())),
+            ("By last write", ages_html(everything.ages())),
         )
     ]
     assets = ""
@@ -149,40 +153,6 @@ def _by(selection: Selection, column: str, title: str) -> str:
         )
     more = "" if len(lines) <= _GROUPS else '<p class="sk-soft">the largest are shown</p>'
     return html_table([title, "rows", "bytes", "", "last write"], body) + more
-
-
-def _sizes(selection: Selection) -> str:
-    return _distribution("size", [(_size_name(row), row) for row in selection.sizes().to_dict("records")])
-
-
-def _size_name(row: Mapping[Any, Any]) -> str:
-    if row["to_bytes"] == 0:
-        return "empty"
-    return f"{human_bytes(row['from_bytes'])} to {human_bytes(row['to_bytes'])}"
-
-
-def _ages(selection: Selection) -> str:
-    return _distribution("age", [(_age_name(row), row) for row in selection.ages().to_dict("records")])
-
-
-def _age_name(row: Mapping[Any, Any]) -> str:
-    first, end = row["from_age"], row["to_age"]
-    if pd.isna(first):
-        return "after the snapshot"
-    if pd.isna(end):
-        return "more than a year"
-    return f"{first.days} to {end.days} days" if first.days else "less than a day"
-
-
-def _distribution(what: str, lines: Sequence[tuple[str, Mapping[Any, Any]]]) -> str:
-    most = max((row["rows"] for _, row in lines), default=0) or 1
-    body = [
-        f'<th scope="row">{escape(name)}</th><td class="sk-n">{human_count(row["rows"])}</td>'
-        f'<td class="sk-n">{human_bytes(row["value_bytes"])}</td>'
-        f'<td class="sk-wide">{bar(row["rows"] / most)}</td>'
-        for name, row in lines
-    ]
-    return html_table([what, "rows", "bytes", ""], body)
 
 
 def _written(snapshot: Snapshot) -> str:

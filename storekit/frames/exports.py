@@ -132,6 +132,8 @@ def write_parquet(preview: Preview, path: str | Path, *, verdict: Which, overwri
 @contextlib.contextmanager
 def whole_file(path: str | Path, *, overwrite: bool) -> Iterator[IO[bytes]]:
     """Open a file beside the target, and give it the target's name only once it is whole."""
+    if not isinstance(path, str | Path) or "\0" in str(path):
+        raise QueryError(f"{path!r} is no file's name", hint="name a file, such as 'store.html'")
     target = Path(path)
     hint = "choose another name, or overwrite=True"
     if target.is_dir():

@@ -16,8 +16,8 @@ __all__ = ["as_instant", "as_skew", "as_span", "as_text"]
 _MOST_SKEW = timedelta(hours=12)  # exclusive: half a day is as near to one whole number of days as to the next
 
 
-def as_instant(now: datetime | str) -> datetime:
-    """Return an instant that a user gave, in UTC.
+def as_instant(now: datetime | str, name: str = "now") -> datetime:
+    """Return an instant that a user gave, in UTC; ``name`` says which.
 
     Raises
     ------
@@ -28,18 +28,18 @@ def as_instant(now: datetime | str) -> datetime:
     try:
         instant = datetime.fromisoformat(now) if isinstance(now, str) else now
     except ValueError:
-        raise QueryError(f"now={now!r} is not an instant", hint=hint) from None
+        raise QueryError(f"{name}={now!r} is not an instant", hint=hint) from None
     if not isinstance(instant, datetime) or instant != instant:
-        raise QueryError(f"now={now!r} is not an instant", hint=hint)
+        raise QueryError(f"{name}={now!r} is not an instant", hint=hint)
     if isinstance(instant, pd.Timestamp):
         # Cut to the microseconds that the store knows.
         instant = instant.to_pydatetime(warn=False)
     if instant.utcoffset() is None:
-        raise QueryError(f"now={now!r} has no time zone: guessing one could shift it by hours", hint=hint)
+        raise QueryError(f"{name}={now!r} has no time zone: guessing one could shift it by hours", hint=hint)
     try:
         return as_utc(instant).replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise QueryError(f"now={now!r} is not an instant in UTC's years 1 to 9999", hint=hint) from None
+        raise QueryError(f"{name}={now!r} is not an instant in UTC's years 1 to 9999", hint=hint) from None
 
 
 def as_span(span: timedelta | str, name: str) -> timedelta:

@@ -400,7 +400,7 @@ class Simulation:
         return self.now if self.mode is Mode.AS_IF else self.now + self.horizon
 
     def _instant(self, at: datetime | str | None) -> int:
-        instant = self.compared_at if at is None else as_instant(at)
+        instant = self.compared_at if at is None else as_instant(at, "at")
         if not self.now <= instant <= self.now + self.horizon:
             raise QueryError(
                 f"at={instant.isoformat()} is outside the simulation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
@@ -25,17 +26,20 @@ class Held(Generic[V]):
     def __init__(self, most: int) -> None:
         self._most = most
         self._held: OrderedDict[Hashable, V] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._held)
 
     def get(self, key: Hashable, make: Callable[[], V]) -> V:
         """Return the answer, made now if it is not there; what raises is not kept."""
-        if key in self._held:
-            self._held.move_to_end(key)
-            return self._held[key]
-        made = make()
-        self._held[key] = made
-        while len(self._held) > self._most:
-            self._held.popitem(last=False)
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key]
+        made = make()  # outside the lock: two that ask at once make it twice, and wait for nobody
+        with self._lock:
+            self._held[key] = made
+            while len(self._held) > self._most:
+                self._held.popitem(last=False)
         return made

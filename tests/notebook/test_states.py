@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +201,91 @@ def test_a_value_that_cannot_be_shown(store: sk.Store, case: str) -> None:
     assert contents.trouble.hint
 
 
+@pytest.mark.parametrize(
+    "text",
+    ['{"a": 1, "a": 2}', "12345678901234567890.123", "1e400", "1E5", "[1.10]", "0.10000000000000000555", '"a\\u0041"'],
+)
+def test_a_value_that_reading_would_change_is_shown_as_it_is_stored(store: sk.Store, text: str) -> None:
+    store.backend.set(sk.TaskScope("etl", "run 0", "load 0", -1), "odd", text)
+    contents = Contents(Source(store), key="odd")
+    contents.selected = 0
+    contents.reveal()
+    assert contents.value.text == text
+
+
+def test_an_error_goes_with_what_it_was_about(store: sk.Store) -> None:
+    contents = Contents(Source(store), key="cursor 4", dag_id="etl")
+    contents.reveal()
+    assert contents.trouble is not None
+    contents.selected = 0
+    contents.reveal()
+    assert contents.trouble is None
+    contents.selected = -1
+    contents.reveal()
+    contents.source.refresh()
+    assert contents.trouble is not None  # nobody asked for anything else
+    contents.sort = "key"
+    assert contents.trouble is None
+
+
+def test_an_input_that_there_is_none_of(store: sk.Store) -> None:
+    with pytest.raises(QueryError, match="no input 'dagid'"):
+        Contents(Source(store), dagid="etl")
+    with pytest.raises(QueryError, match="no input 'dagid'"):
+        Contents(Source(store)).set(dagid="etl")
+
+
 # --- what if ---
+
+
+@pytest.mark.parametrize("name", ["DE: Germany", "ABC: x", ": foo", "C: my policy", "A: 30 days"])
+def test_a_name_is_not_shortened(store: sk.Store, name: str) -> None:
+    lab = Lab(Source(store), policies=sk.Policy(name=name), future=False)
+    lab.set_days(0, 5)
+    assert lab.policies[0].name == f"A: {name}"
+    lab.add()
+    lab.remove(0)
+    assert lab.policies[0].name == f"A: {name}"
+    assert lab.own(0).name == name
+
+
+@pytest.mark.parametrize("policies", ["abc", [sk.Policy(), "x"], [None], 7])
+def test_what_is_no_policy(store: sk.Store, policies: Any) -> None:
+    with pytest.raises(QueryError, match="no policies"):
+        Lab(Source(store), policies=policies)
+
+
+def test_a_change_that_comes_while_another_is_computed_is_not_lost(store: sk.Store) -> None:
+    source = Source(store)
+    lab = Lab(source, future=False)
+    computing, go_on = threading.Event(), threading.Event()
+    answer = lab._answer
+
+    def slow() -> Any:
+        shown = answer()
+        if threading.current_thread() is beside:
+            computing.set()
+            go_on.wait(10)
+        return shown
+
+    lab._answer = slow  # type: ignore[method-assign]
+    beside = threading.Thread(target=lambda: lab.set(mode="as-if"))
+    moving = threading.Thread(target=lambda: lab.set_days(1, 40))
+    beside.start()
+    assert computing.wait(10)
+    moving.start()
+    moving.join(0.2)
+    go_on.set()
+    beside.join(10)
+    moving.join(10)
+    assert lab.trouble is None
+    assert [each.name for each in lab.shown.simulation.policies] == [each.name for each in lab.policies]
+    assert lab.policies[1].default_retention_days == 40
+
+
+def test_an_instant_before_the_snapshot_is_no_start(store: sk.Store) -> None:
+    lab = Lab(Source(store, now="2020-01-01T00:00:00Z"), future=False)
+    assert "lies before the snapshot" in lab.trouble.message
 
 
 def test_a_policy_keeps_a_name_of_its_own(store: sk.Store) -> None:
@@ -336,6 +422,92 @@ def test_one_piece_of_work_at_a_time() -> None:
 
 
 # --- plans ---
+
+
+def test_a_plan_that_comes_in_while_another_is_confirmed_is_not_carried_out(store: sk.Store, tmp_path: Path) -> None:
+    plan = Planning(Source(store, now="2026-02-25T00:00:00Z"))
+    plan.make()
+    few, phrase = len(plan.plan), plan.shown.phrase
+    plan.source.now = ""
+    many = store.snapshot().plan()
+    assert 0 < few < len(many)
+    plan.archive = str(tmp_path / "gone")
+    asked = plan._phrase
+
+    def while_it_is_asked(confirmed: Any) -> str:
+        found = asked(confirmed)
+        plan.plan = many
+        return found
+
+    plan._phrase = while_it_is_asked  # type: ignore[method-assign]
+    plan.delete(phrase)
+    assert plan.shown.report is not None
+    assert plan.shown.report.deleted == few
+
+
+def test_what_a_deletion_failed_of_stays_said(store: sk.Store, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        connection.execute(
+            "CREATE TRIGGER kept BEFORE DELETE ON task_store WHEN OLD.key = 'lock' BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+    connection.close()
+    plan = Planning(Source(store))
+    plan.make()
+    plan.set(batch_size=1, archive=str(tmp_path / "gone"))
+    plan.delete(plan.shown.phrase)
+    assert plan.trouble is not None
+    assert "defect" not in plan.trouble.hint
+    assert plan.shown.report.stopped
+    assert plan.report.deleted == len(sk.open_archive(tmp_path / "gone")) if plan.report.deleted else True
+    plan.make()
+    assert plan.trouble is None
+
+
+def test_a_stop_that_comes_when_all_is_done_stops_nothing(store: sk.Store, tmp_path: Path) -> None:
+    plan = Planning(Source(store))
+    plan.make()
+    planned = len(plan.plan)
+    plan.archive = str(tmp_path / "gone")
+    plan.source.work.observe(lambda change: plan.source.work.stop() if change["new"] == planned else None, ["total"])
+    plan.delete(plan.shown.phrase)
+    assert plan.report.deleted == planned
+    assert plan.report.stopped is None
+
+
+def test_the_call_of_a_plan_gives_that_plan(store: sk.Store, tmp_path: Path) -> None:
+    source = Source(store)
+    plan = Planning(source)
+    plan.make()
+    source.now = "2026-02-10T00:00:00Z"
+    names: dict[str, Any] = {"snap": source.snapshot, "sk": sk}
+    exec(plan.shown.plan_call, names)  # noqa: S102 - it is what is shown to be executed
+    assert names["plan"].equals(plan.plan)
+    path = tmp_path / "plan.parquet"
+    plan.save(path)
+    assert str(path) in plan.told
+    plan.open(path)
+    assert plan.told == ""
+    exec(plan.shown.plan_call, names)  # noqa: S102 - it is what is shown to be executed
+    assert names["plan"].equals(plan.plan)
+    plan.make()
+    store.backend.set(sk.TaskScope("etl", "run 0", "load 0", -1), "new", "1")
+    source.store._clock.advance(timedelta(seconds=1))  # type: ignore[union-attr]
+    source.refresh()
+    assert "not of the one that is shown" in plan.shown.plan_call
+    given = Planning(Source(store), plan=sk.open_plan(path))
+    assert given.shown.plan_call.startswith("#")
+    assert given.archive
+    assert given.shown.delete_call.count(given.archive) == 1
+
+
+@pytest.mark.parametrize("path", ["", " ", "\0", 5, None])
+def test_what_is_no_files_name(store: sk.Store, path: Any) -> None:
+    plan = Planning(Source(store))
+    plan.make()
+    for act in (plan.save, plan.open):
+        act(path)
+        assert "is no file's name" in plan.trouble.message
+        assert "defect" not in plan.trouble.hint
 
 
 def test_a_deletion_stopped_between_two_batches(store: sk.Store, tmp_path: Path) -> None:

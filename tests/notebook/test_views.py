@@ -20,6 +20,7 @@ from storekit.errors import QueryError
 from storekit.frames.display import plain
 from storekit.notebook.parts import Code, Facet, Notice, Table
 from storekit.notebook.state.explorer import SECTIONS
+from storekit.notebook.views.cells import MISSING
 
 FIXTURE = Path(__file__).resolve().parents[2] / "data" / "fixtures" / "airflow-3.3.2.db"
 AT = "2026-11-28T00:00:00Z"
@@ -87,7 +88,7 @@ def test_a_user_looks_through_the_contents(fixture: sk.Store) -> None:
 
 def test_the_line_of_the_other_stores_rows_leads_to_them(fixture: sk.Store) -> None:
     view = sk.notebook.ContentsBrowser(fixture)
-    view._facets["dag_id"].selected = ""
+    view._facets["dag_id"].selected = MISSING
     assert view.state.store == view._store.value == "asset"
     assert view._facets["dag_id"].selected is None
     view._facets["writer"].selected = "watcher"
@@ -239,6 +240,57 @@ def test_an_empty_store(tmp_path: Path) -> None:
         app.view("plan")._make.click()
         settled(lambda: app.state.plan.plan is not None)
         assert app.view("plan")._confirm.disabled
+
+
+def test_what_was_typed_for_one_plan_is_nothing_to_another(store: sk.Store) -> None:
+    view = sk.notebook.PlanReview(store)
+    view.state.make()
+    settled(lambda: view.state.plan is not None)
+    view._confirm.typed = view._confirm.expected
+    view.state.set(page_size=25)
+    assert view._confirm.typed == view._confirm.expected
+    view.state.make()
+    settled(lambda: view._confirm.typed == "")
+
+
+def test_a_chosen_policy_is_followed(fixture: sk.Store) -> None:
+    app = sk.explore(fixture)
+    lab, preview = app.state.lab, app.state.preview
+    app.state.section = "preview"
+    view = app.view("preview")
+    view._policy.value = 1
+    assert preview.policy.default_retention_days == 30
+    app.state.section = "lab"
+    lab.set_days(1, 21)
+    app.state.section = "preview"
+    assert preview.policy.default_retention_days == 21  # changed in its place
+    lab.remove(0)
+    app.state.section = "lab"
+    app.state.section = "preview"
+    assert preview.policy.default_retention_days == 21  # under another letter
+    assert view._policy.value == 0
+    alone = sk.notebook.PreviewTable(fixture, policy=sk.Policy(default_retention_days=2))
+    assert alone.state.policy == sk.Policy(default_retention_days=2)
+    assert alone._policy.value == 0
+
+
+def test_without_a_kernel_it_is_said_why_nothing_is_there(fixture: sk.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    under = sk.notebook.PreviewTable(fixture.snapshot(), policies=[sk.Policy()])
+    under._policy.value = 0
+    under.state.source.now = "2020-01-01T00:00:00Z"
+    assert "rows" in harmless(under._repr_mimebundle_()["text/html"]).text
+
+    def unreadable(*_: Any, **__: Any) -> Any:
+        raise sk.errors.ConnectError("<b>no way in</b>", hint="ask for one")
+
+    monkeypatch.setattr(sk.Store, "snapshot", unreadable)
+    app = sk.explore(fixture)
+    assert "The store was not read" in app._title.value
+    said = harmless(app._repr_mimebundle_()["text/html"]).text
+    assert "<b>no way in</b>" in said
+    assert "ask for one" in said
+    view = sk.notebook.ContentsBrowser(fixture)
+    assert view._notice.message == "<b>no way in</b>"
 
 
 # --- hostile texts ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -9,6 +10,7 @@ from typing import Any, ClassVar
 from traitlets import Any as AnyTrait
 from traitlets import Bool, HasTraits, Instance
 
+from storekit.errors import QueryError
 from storekit.notebook.state.source import Source
 from storekit.notebook.state.trouble import Trouble, trouble_of
 
@@ -44,24 +46,44 @@ class State(HasTraits):
     def __init__(self, source: Source, *, active: bool = True, **values: Any) -> None:
         super().__init__()
         self.source = source
-        self._held = 0
+        self._mine = threading.local()  # what this thread holds; another's changes are no echo of it
+        self._act: Trouble | None = None
         self._stale = True
         self.observe(self._on_input, list(self.inputs))
         self.observe(self._on_active, ["active"])
         source.observe(self._on_source, ["moment"])
-        with self._holding():
-            for name, value in values.items():
-                setattr(self, name, value)
+        self._take_in(values)
         self.active = active
 
     def set(self, **values: Any) -> None:
-        """Change several inputs, and compute once."""
-        with self._holding():
-            for name, value in values.items():
-                if name not in self.inputs:
-                    raise AttributeError(f"{type(self).__name__} has no input {name!r}: {', '.join(self.inputs)}")
-                setattr(self, name, value)
+        """Change several inputs, and compute once.
+
+        Raises
+        ------
+        QueryError
+            If there is no such input. What its value means is no matter of this: that is said in `trouble`.
+        """
+        self._act = None
+        self._take_in(values)
         self.refresh()
+
+    def _take_in(self, values: dict[str, Any]) -> None:
+        for name in values:
+            if name not in self.inputs:
+                raise QueryError(
+                    f"{type(self).__name__} has no input {name!r}", hint=f"it has {', '.join(self.inputs)}"
+                )
+        with self.source.lock, self._holding():
+            for name, value in values.items():
+                setattr(self, name, value)
+
+    def _fail(self, error: BaseException) -> None:
+        """Say why something that was asked for was not done; it stays said until something else is asked for."""
+        self._act = self.trouble = trouble_of(error)
+
+    def _begin(self) -> None:
+        """Forget what was said of the last thing that was asked for."""
+        self._act = self.trouble = None
 
     def refresh(self) -> None:
         """Compute the answer anew."""
@@ -75,7 +97,7 @@ class State(HasTraits):
                 self.trouble = trouble_of(error)
                 self._unanswered()
             else:
-                self.shown, self.trouble = shown, None
+                self.shown, self.trouble = shown, self._act
 
     def _answer(self) -> Any:
         """Return what is shown for the inputs as they are. It may correct them."""
@@ -86,14 +108,15 @@ class State(HasTraits):
 
     @contextmanager
     def _holding(self) -> Iterator[None]:
-        self._held += 1
+        self._mine.held = getattr(self._mine, "held", 0) + 1
         try:
             yield
         finally:
-            self._held -= 1
+            self._mine.held -= 1
 
     def _on_input(self, _change: Any) -> None:
-        if not self._held:
+        if not getattr(self._mine, "held", 0):
+            self._act = None
             self.refresh()
 
     def _on_source(self, _change: Any) -> None:

@@ -14,7 +14,6 @@ from storekit.frames.display import human_bytes, plain
 from storekit.frames.selection import Selection
 from storekit.notebook.state.calls import Raw, call
 from storekit.notebook.state.paging import Page, Paged, ordered
-from storekit.notebook.state.trouble import trouble_of
 
 __all__ = ["FACETS", "Contents", "ContentsShown", "Value"]
 
@@ -35,7 +34,7 @@ class Value:
     Attributes
     ----------
     text : str
-        The stored text; JSON over several lines.
+        The stored text; JSON over several lines, where that loses nothing.
     cut : bool
         Whether there is more.
     about : str
@@ -190,10 +189,11 @@ class Contents(Paged):
 
     def reveal(self) -> None:
         """Read the value of the selected row from the store: it may be a secret, so nothing else reads one."""
+        self._begin()
         try:
             self.value = self._read()
         except Exception as error:
-            self.trouble = trouble_of(error)
+            self._fail(error)
 
     def _read(self) -> Value:
         row = self._selected_row()
@@ -239,7 +239,10 @@ class Contents(Paged):
 
     @staticmethod
     def _reading(row: dict[Any, Any], where: dict[str, Any]) -> str:
-        return call(f"store.{row['store']}s", where=Raw(repr(where))) + '["value"]'
+        rows = call(f"store.{row['store']}s", where=Raw(repr(where)))
+        if row["store"] == "task" and not pd.isna(row["region_id"]):
+            return f'{rows}.query("region_id == @region", local_dict={{"region": {row["region_id"]!r}}})["value"]'
+        return f'{rows}["value"]'
 
     def _forget(self, _change: Any) -> None:
         self.value = None
@@ -248,8 +251,23 @@ class Contents(Paged):
 def _shown(text: str) -> Value:
     size = human_bytes(len(text.encode()))
     try:
-        laid_out, what = json.dumps(json.loads(text), indent=2, ensure_ascii=False), "JSON"
+        laid_out, what = _laid_out(text), "JSON"
     except (ValueError, RecursionError):
         laid_out, what = text, "text, not JSON"
     lines = "\n".join(plain(line) for line in laid_out[: _VALUE_SHOWN * 2].split("\n"))
     return Value(lines[:_VALUE_SHOWN], len(laid_out) > _VALUE_SHOWN or len(lines) > _VALUE_SHOWN, f"{what}, {size}")
+
+
+def _laid_out(text: str) -> str:
+    """Return JSON over several lines, if nothing of it is lost by that; else as it is stored.
+
+    A key that is there twice, 1.10 and a number of 25 digits would not survive being read.
+    """
+    read = json.loads(text)
+    if isinstance(read, str):
+        return text
+    for separators in ((", ", ": "), (",", ":")):
+        for ascii_only in (True, False):
+            if json.dumps(read, separators=separators, ensure_ascii=ascii_only) == text:
+                return json.dumps(read, indent=2, ensure_ascii=False)
+    return text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from traitlets import HasTraits, TraitError, Unicode, validate
@@ -49,7 +49,7 @@ class Explorer(HasTraits):
         store_or_snapshot: Store | Snapshot,
         *,
         now: str = "",
-        policies: Sequence[Policy] | None = None,
+        policies: Policy | Iterable[Policy] | None = None,
         runner: Runner = inline,
     ) -> None:
         super().__init__()

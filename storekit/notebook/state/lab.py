@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -12,10 +12,10 @@ import pandas as pd
 from traitlets import Bool, Int, List, Tuple, Unicode
 
 from storekit.errors import PolicyError, QueryError
+from storekit.frames.display import human_instant
 from storekit.frames.simulation import Simulation
 from storekit.notebook.state.calls import call
 from storekit.notebook.state.paging import Page, Paged
-from storekit.notebook.state.trouble import trouble_of
 from storekit.retention.policy import Policy
 from storekit.retention.policyfile import load_policies
 
@@ -29,19 +29,29 @@ _LARGE = 300_000  # rows; what is smaller is read before one could look up
 
 
 def start_policies(days: Sequence[int | None] = (None, 30, 14)) -> tuple[Policy, ...]:
-    """Return policies that differ in the default alone, under the letters of the lab; None: as written."""
-    return tuple(_named(at, Policy(default_retention_days=each)) for at, each in enumerate(days))
+    """Return policies that differ in the default alone; None: as written."""
+    return tuple(Policy(default_retention_days=each) for each in days)
 
 
 def _named(at: int, policy: Policy) -> Policy:
     """Return a policy under the letter of its place: two that say the same are two all the same."""
-    return policy.model_copy(update={"name": f"{_LETTERS[at]}: {_unlettered(policy).name}"})
+    return policy.model_copy(update={"name": f"{_LETTERS[at]}: {policy.name}"})
 
 
-def _unlettered(policy: Policy) -> Policy:
-    """Return a policy under the name that it would have outside the lab."""
-    letter, colon, own = policy.name.partition(": ")
-    return policy.model_copy(update={"name": own}) if colon and letter in _LETTERS else policy
+def as_policies(policies: Policy | Iterable[Policy]) -> tuple[Policy, ...]:
+    """Return one policy, or several.
+
+    Raises
+    ------
+    QueryError
+        If they are none.
+    """
+    if isinstance(policies, Policy):
+        return (policies,)
+    given = tuple(policies) if isinstance(policies, Iterable) else (policies,)
+    if not all(isinstance(each, Policy) for each in given):
+        raise QueryError(f"{policies!r} are no policies", hint="policies=[sk.Policy(default_retention_days=14)]")
+    return given
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +137,9 @@ class Lab(Paged):
     compared = List(Int(), default_value=[0, 1], minlen=2, maxlen=2)
     page_size = Int(10)
 
-    def __init__(self, *args: Any, policies: Sequence[Policy] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, policies: Policy | Iterable[Policy] | None = None, **kwargs: Any) -> None:
         self._warming, self._warmed = False, None
-        given = start_policies() if policies is None else policies
+        given = start_policies() if policies is None else as_policies(policies)
         if not 1 <= len(given) <= MOST_POLICIES:
             raise QueryError(f"{len(given)} policies to compare", hint=f"1 to {MOST_POLICIES}")
         named = tuple(_named(at, each) for at, each in enumerate(given))
@@ -156,13 +166,13 @@ class Lab(Paged):
     def load(self, path: str | Path, at: int | None = None) -> None:
         """Add the policy of a file, or put it in a place."""
         try:
-            policies = load_policies(path)
+            policies = load_policies(Path(path).expanduser())
             if len(policies) != 1:
                 raise PolicyError(
                     f"the file holds {len(policies)} policies", hint="leave one in it, or give them all to PolicyLab()"
                 )
         except Exception as error:
-            self.trouble = trouble_of(error)
+            self._fail(error)
             return
         if at is None:
             self.add(policies[0])
@@ -174,32 +184,40 @@ class Lab(Paged):
         if len(self.policies) >= MOST_POLICIES:
             self._refuse(f"there are {MOST_POLICIES} policies already", "remove one first")
             return
-        given = self.policies[-1] if policy is None else policy
-        self.policies = (*self.policies, _named(len(self.policies), given))
+        given = self.own(len(self.policies) - 1) if policy is None else policy
+        self.set(policies=(*self.policies, _named(len(self.policies), given)))
 
     def remove(self, at: int) -> None:
         """Remove the policy at a place; the last one stays."""
-        if len(self.policies) == 1 or not 0 <= at < len(self.policies):
-            self._refuse(f"the policy at place {at} cannot be removed", "one has to stay")
+        if not 0 <= at < len(self.policies):
+            self._refuse(f"there is no policy at place {at}", f"0 to {len(self.policies) - 1}")
             return
-        left = [each for place, each in enumerate(self.policies) if place != at]
+        if len(self.policies) == 1:
+            self._refuse("the last policy cannot be removed", "one has to stay")
+            return
+        left = [self.own(place) for place in range(len(self.policies)) if place != at]
         self.set(policies=tuple(_named(place, each) for place, each in enumerate(left)), page=0)
+
+    def own(self, at: int) -> Policy:
+        """Return the policy at a place under the name that it has outside the lab."""
+        policy: Policy = self.policies[at]
+        return policy.model_copy(update={"name": policy.name.removeprefix(f"{_LETTERS[at]}: ")})
 
     def _change(self, made: Callable[[Policy], Policy], at: int) -> None:
         try:
             if not 0 <= at < len(self.policies):
                 raise QueryError(f"there is no policy at place {at}", hint=f"0 to {len(self.policies) - 1}")
             # Under its own name: one that was made from what it said is made anew.
-            policy = _named(at, made(_unlettered(self.policies[at])))
+            (policy,) = as_policies(made(self.own(at)))
+            changed = list(self.policies)
+            changed[at] = _named(at, policy)
         except Exception as error:
-            self.trouble = trouble_of(error)
+            self._fail(error)
             return
-        changed = list(self.policies)
-        changed[at] = policy
-        self.policies = tuple(changed)
+        self.set(policies=tuple(changed))
 
     def _refuse(self, message: str, hint: str) -> None:
-        self.trouble = trouble_of(QueryError(message, hint=hint))
+        self._fail(QueryError(message, hint=hint))
 
     # --- the answer ------------------------------------------------------------------------------------------------
 
@@ -215,13 +233,17 @@ class Lab(Paged):
 
         def settle(_read: Any) -> None:
             self._warming, self._warmed = False, snapshot
+            self._begin()
             super(Lab, self).refresh()
 
         def failed(error: BaseException) -> None:
             self._warming = False
-            self.trouble = trouble_of(error)
+            self._fail(error)
 
-        work.start("Reading how the rows were written", lambda told: snapshot.written(progress=told), settle, failed)
+        label = "Reading how the rows were written"
+        if not work.start(label, lambda told: snapshot.written(progress=told), settle, failed):
+            self._warming = False
+            super().refresh()
 
     def _answer(self) -> LabShown:
         snapshot = self.source.snapshot
@@ -235,6 +257,12 @@ class Lab(Paged):
             asked["future"] = False
         if not 1 <= self.horizon_days <= 36_500:
             raise QueryError(f"a horizon of {self.horizon_days:,} days", hint="1 to 36,500")
+        taken_at = snapshot.info.taken_at
+        if self.source.instant < taken_at:
+            raise QueryError(
+                f"{self.source.said} lies before the snapshot was taken, {human_instant(taken_at)}",
+                hint="what was there then is not known: choose a later instant, or none",
+            )
         horizon = f"{self.horizon_days}d"
         simulation = snapshot.simulate(self.policies, horizon, self.mode, **asked)
         a, b = self._compared()
@@ -260,7 +288,7 @@ class Lab(Paged):
             difference_bytes=size,
             page=page,
             assumptions=simulation.assumptions,
-            toml=_unlettered(self.policies[b]).to_toml(),
+            toml=self.own(b).to_toml(),
             cfg=self.policies[b].cfg_lines(),
             call=made,
             difference_call=""

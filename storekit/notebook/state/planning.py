@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pandas as pd
 from traitlets import Any as AnyTrait
 from traitlets import Bool, Int, Unicode
 
 from storekit.errors import CleanupStoppedError, PlanError, QueryError, ReadOnlyError, StorekitError
-from storekit.frames.display import human_count, row_word
-from storekit.frames.outcomes import CleanupReport
+from storekit.frames.display import human_count, human_instant, row_word
+from storekit.frames.outcomes import CleanupReport, Progress
 from storekit.frames.plan import Plan, open_plan
 from storekit.notebook.state.calls import Raw, call
 from storekit.notebook.state.paging import Page, Paged
 from storekit.notebook.state.source import Source
-from storekit.notebook.state.trouble import trouble_of
 from storekit.store import Store
 
 __all__ = ["BATCH_ROWS", "Planning", "PlanningShown"]
+
+T = TypeVar("T")
 
 BATCH_ROWS = 10_000
 """Rows per transaction: few enough that Stop is heeded soon."""
@@ -50,7 +51,7 @@ class PlanningShown:
     refusal : str
         Why nothing can be deleted; empty where it can.
     plan_call, look_call, delete_call : str
-        The Python calls.
+        What does the same in Python; the last is empty where nothing can be deleted.
     """
 
     plan: Plan | None
@@ -83,6 +84,8 @@ class Planning(Paged):
         Of the plan's rows.
     plan, looked, report
         As in `PlanningShown`.
+    told : str
+        What was done that shows nowhere else, such as that the plan is saved.
     """
 
     inputs: ClassVar = ("archive", "archiving", "batch_size", "page", "page_size", "plan", "looked", "report")
@@ -94,8 +97,13 @@ class Planning(Paged):
     looked: Any = AnyTrait(None, allow_none=True)
     report: Any = AnyTrait(None, allow_none=True)
 
+    told = Unicode("")
+
     def __init__(self, source: Source, **kwargs: Any) -> None:
         self._spent = False
+        self._proposed: tuple[Plan | None, str] = (None, "")
+        self._origin: tuple[Plan | None, str] = (None, "")
+        self._by_dag: tuple[Plan | None, pd.DataFrame | None] = (None, None)
         super().__init__(source, **kwargs)
         source.work.observe(self._on_work, ["running"])
 
@@ -103,33 +111,36 @@ class Planning(Paged):
 
     def make(self) -> None:
         """Make the plan of what would be deleted at the source's instant."""
+        now = self.source.now_argument
+        made_by = call("snap.plan", *([now] if now else []))
 
-        def made(told: Callable[[int, int], None]) -> Plan:
+        def made(told: Progress) -> Plan:
             if self.source.snapshot is None:
-                raise PlanError("the store was not read", hint="refresh it first")
-            plan: Plan = self.source.snapshot.plan(self.source.instant, progress=told)
+                raise PlanError("the store was not read", hint="read it again first")
+            plan: Plan = self.source.snapshot.plan(now, progress=told)
             return plan
 
-        self._in_work("Making the plan", made, self._take)
+        self._in_work("Making the plan", made, lambda plan: self._take(plan, made_by))
 
     def open(self, path: str | Path) -> None:
         """Open a saved plan."""
-        self._in_work("Reading the plan", lambda _told: open_plan(_path(path, "the plan")), self._take)
+        opened_by = call("sk.open_plan", str(path))
+        self._in_work("Reading the plan", lambda _: open_plan(_path(path)), lambda plan: self._take(plan, opened_by))
 
     def save(self, path: str | Path) -> None:
         """Save the plan; a file that is there is not replaced."""
 
-        def saved(_told: Any) -> None:
+        def saved(_told: Progress) -> str:
             if self.plan is None:
                 raise PlanError("there is no plan to save", hint="make one first")
-            self.plan.save(_path(path, "the plan"))
+            return f"The plan is saved as {self.plan.save(_path(path))}."
 
-        self._in_work("Saving the plan", saved, lambda _nothing: None)
+        self._in_work("Saving the plan", saved, self._tell)
 
     def look(self) -> None:
         """Look what the plan would delete by now: a dry run, against the live store."""
 
-        def look(told: Any) -> CleanupReport:
+        def look(told: Progress) -> CleanupReport:
             store, plan = self._store_and_plan()
             return store.cleanup(plan, progress=told)
 
@@ -137,22 +148,25 @@ class Planning(Paged):
 
     def delete(self, typed: str) -> None:
         """Delete what the plan names, if ``typed`` is the phrase that is asked for."""
+        with self.source.lock:
+            # All of it is looked at once: another plan may come in while this one is being confirmed.
+            plan, size = self.plan, self.batch_size
+            archive = self.archive.strip() if self.archiving else None
+            refusal, phrase = self._refusal(plan), self._phrase(plan)
         try:
-            refusal, phrase = self._refusal(), self._phrase()
             if refusal:
                 raise ReadOnlyError(f"nothing is deleted: {refusal}")
             if not isinstance(typed, str) or typed.strip() != phrase:
                 raise QueryError(f"nothing is deleted: {typed!r} is not {phrase!r}", hint="type it exactly")
-            if self.archiving and not self.archive.strip():
+            if archive == "":
                 raise QueryError("nothing is deleted: the archive has no name", hint="name a folder, or do not archive")
         except StorekitError as error:
-            self.trouble = trouble_of(error)
+            self._fail(error)
             return
-        store, plan = self._store_and_plan()
-        archive = self.archive.strip() if self.archiving else None
-        size = self.batch_size
+        store = self.source.store
+        assert store is not None  # noqa: S101 - it would have been refused
 
-        def run(told: Callable[[int, int], None]) -> CleanupReport:
+        def run(told: Progress) -> CleanupReport:
             return store.cleanup(plan, batch_size=size, archive=archive, dry_run=False, progress=told)
 
         self._in_work("Deleting", run, self._done)
@@ -162,29 +176,30 @@ class Planning(Paged):
         self._spent = True
         self.set(report=report, plan=None, looked=None, page=0)
 
-    def _take(self, plan: Plan) -> None:
-        self.set(plan=plan, looked=None, report=None, page=0, archive=_proposed(plan))
+    def _take(self, plan: Plan, made_by: str) -> None:
+        self._origin = plan, made_by
+        self.set(plan=plan, looked=None, report=None, page=0)
 
-    def _in_work(self, label: str, job: Callable[[Any], Any], then: Callable[[Any], None]) -> None:
+    def _tell(self, said: str) -> None:
+        self.told = said
+
+    def _in_work(self, label: str, job: Callable[[Progress], T], then: Callable[[T], None]) -> None:
         def failed(error: BaseException) -> None:
             if isinstance(error, CleanupStoppedError) and error.report is not None:
                 self._done(error.report)
-            self.trouble = trouble_of(error)
+            self._fail(error)
 
-        def done(result: Any) -> None:
-            self.trouble = None
-            then(result)
-
-        if not self.source.work.start(label, job, done, failed):
-            self.trouble = trouble_of(
-                QueryError(f"{self.source.work.label} is still under way", hint="wait for it, or stop it")
-            )
+        self._begin()
+        self.told = ""
+        if not self.source.work.start(label, job, then, failed):
+            self._fail(QueryError(f"{self.source.work.label} is still under way", hint="wait for it, or stop it"))
 
     def _on_work(self, _change: Any) -> None:
         """Read the store again after a deletion: what it deleted is not there any more, in any view."""
         if self._spent and not self.source.work.running:
             self._spent = False
-            self.source.refresh()
+            if not self.source.refresh():
+                self._spent = True  # other work came in between: once that has ended
 
     def _store_and_plan(self) -> tuple[Store, Plan]:
         if self.source.store is None:
@@ -195,50 +210,72 @@ class Planning(Paged):
 
     # --- the answer ------------------------------------------------------------------------------------------------
 
-    def _refusal(self) -> str:
-        if self.plan is None:
+    def _refusal(self, plan: Plan | None) -> str:
+        store = self.source.store
+        if plan is None:
             return "there is no plan"
-        if not self.plan:
+        if not plan:
             return "the plan names no row"
-        if self.source.store is None:
+        if store is None:
             return "this is a snapshot; explore the store itself, sk.explore(sk.connect(url, writable=True))"
-        if not self.source.writable:
+        if not store.writable:
             return "the store is open for reading only; sk.explore(sk.connect(url, writable=True))"
-        if self.plan.info.custom_backend is not None or self.source.store.config.custom_backend is not None:
+        if plan.info.custom_backend is not None or store.config.custom_backend is not None:
             return "[state_store] backend is a custom one, and cleanup is skipped for it"
         return ""
 
-    def _phrase(self) -> str:
-        if self._refusal():
+    def _phrase(self, plan: Plan | None) -> str:
+        if plan is None or self._refusal(plan):
             return ""
-        return f"delete {human_count(len(self.plan))} {row_word(len(self.plan))}"
+        return f"delete {human_count(len(plan))} {row_word(len(plan))}"
 
     def _answer(self) -> PlanningShown:
         plan = self.plan
         self._turned(plan)
         page = self._turn(0 if plan is None else len(plan))
+        if plan is not None and plan is not self._proposed[0]:
+            proposed = _proposed(plan)
+            if self.archive in {"", self._proposed[1]}:
+                self.archive = proposed
+            self._proposed = plan, proposed
+        if plan is not self._by_dag[0]:
+            self._by_dag = plan, None if plan is None else plan.by("dag_id")
+        phrase = self._phrase(plan)
         archive = self.archive.strip() if self.archiving else None
+        deleting = call("store.cleanup", Raw("plan"), batch_size=self.batch_size, archive=archive, dry_run=False)
         return PlanningShown(
             plan=plan,
             rows=None if plan is None else plan.rows(page.size, page.offset),
-            by_dag=None if plan is None else plan.by("dag_id"),
+            by_dag=self._by_dag[1],
             page=page,
             looked=self.looked,
             report=self.report,
-            phrase=self._phrase(),
-            refusal=self._refusal(),
-            plan_call=call("snap.plan", *([self.source.now_argument] if self.source.now_argument else [])),
+            phrase=phrase,
+            refusal=self._refusal(plan),
+            plan_call=self._made_by(plan),
             look_call=call("store.cleanup", Raw("plan")),
-            delete_call=call("store.cleanup", Raw("plan"), batch_size=self.batch_size, archive=archive, dry_run=False),
+            delete_call=deleting if phrase else "",
         )
 
+    def _made_by(self, plan: Plan | None) -> str:
+        now = self.source.now_argument
+        if plan is None:
+            return f"plan = {call('snap.plan', *([now] if now else []))}"
+        if plan is not self._origin[0]:
+            return "# plan: the one that was given"
+        text = f"plan = {self._origin[1]}"
+        if self.source.snapshot is not None and plan.info.taken_at != self.source.snapshot.info.taken_at:
+            text += f"  # of the snapshot of {human_instant(plan.info.taken_at)}, not of the one that is shown"
+        return text
 
-def _path(path: str | Path, what: str) -> Path:
-    if not str(path).strip():
-        raise QueryError(f"{what} has no file name", hint="name a file, such as tonight.parquet")
-    return Path(path)
+
+def _path(path: str | Path) -> Path:
+    if not isinstance(path, str | Path) or not str(path).strip() or "\0" in str(path):
+        raise QueryError(f"{path!r} is no file's name", hint="name a file, such as tonight.parquet")
+    return Path(path).expanduser()
 
 
 def _proposed(plan: Plan) -> str:
     """Return a folder's name that tells when it was planned and what."""
-    return f"archive-{plan.info.now:%Y%m%dT%H%M%SZ}-{plan.info.sha256[:8]}.parquet"
+    instant = plan.info.now.isoformat(timespec="seconds")[:19].replace("-", "").replace(":", "")
+    return f"archive-{instant}Z-{plan.info.sha256[:8]}.parquet"

@@ -12,6 +12,7 @@ from traitlets import Bool, Instance, TraitError, Unicode, validate
 
 from storekit.frames.dangers import Danger
 from storekit.frames.preview import Preview
+from storekit.frames.simulation import Simulation
 from storekit.notebook.state.calls import call
 from storekit.notebook.state.paging import Page, Paged, ordered
 from storekit.retention.policy import Policy
@@ -33,6 +34,8 @@ class PreviewingShown:
 
     Attributes
     ----------
+    whole : Preview or Simulation
+        What it is read from.
     now : datetime
         The instant.
     deleted, deleted_bytes, kept, kept_bytes : int
@@ -53,6 +56,7 @@ class PreviewingShown:
         The Python calls that return the whole, and the page.
     """
 
+    whole: Preview | Simulation
     now: datetime
     deleted: int
     deleted_bytes: int
@@ -124,6 +128,7 @@ class Previewing(Paged):
         page = self._turn(len(selection))
         order = ordered(self.sort, descending=self.descending)
         return PreviewingShown(
+            whole=preview,
             now=preview.now,
             deleted=preview.deleted,
             deleted_bytes=preview.deleted_bytes,
@@ -159,6 +164,7 @@ class Previewing(Paged):
         by = "dag_id" if self.group == "reason" else self.group
         made = call("snap.simulate", policy, "1d", "as-if", now=told, future=False)
         return PreviewingShown(
+            whole=simulation,
             now=simulation.now,
             deleted=deleted + cleared,
             deleted_bytes=int(line["deleted_now_bytes"] + line["cleared_bytes"]),

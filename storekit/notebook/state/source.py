@@ -77,11 +77,15 @@ class Source(HasTraits):
         else:
             self.refresh()
 
-    def refresh(self) -> None:
-        """Take another snapshot of the store. Of a snapshot there is none: it stays as it is."""
+    def refresh(self) -> bool:
+        """Take another snapshot of the store, and return whether that began. A snapshot stays as it is."""
         store = self.store
-        if store is not None:
-            self.work.start("Reading the store", lambda told: store.snapshot(progress=told), self._take, self._fail)
+        if store is None:
+            return False
+        began = self.work.start("Reading the store", lambda told: store.snapshot(progress=told), self._take, self._fail)
+        if not began:
+            self._fail(QueryError(f"{self.work.label} is still under way", hint="wait for it, or stop it"))
+        return began
 
     @property
     def writable(self) -> bool:
@@ -99,7 +103,9 @@ class Source(HasTraits):
     @property
     def title(self) -> str:
         """What is shown, in one line."""
-        return "" if self.snapshot is None else source(self.snapshot.info)
+        if self.snapshot is None:
+            return "Reading the store …" if self.work.running else "The store was not read"
+        return source(self.snapshot.info)
 
     @property
     def said(self) -> str:

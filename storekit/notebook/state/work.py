@@ -24,8 +24,11 @@ def inline(job: Callable[[], None]) -> None:
 
 
 def in_thread(job: Callable[[], None]) -> None:
-    """Run a piece of work in a thread of its own, and wait for it a moment only."""
-    thread = threading.Thread(target=job, name="storekit-work", daemon=True)
+    """Run a piece of work in a thread of its own, and wait for it a moment only.
+
+    A program that ends waits for it: a batch is not cut off.
+    """
+    thread = threading.Thread(target=job, name="storekit-work")
     thread.start()
     thread.join(_PATIENCE)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import ipywidgets as widgets
@@ -16,7 +16,7 @@ from storekit.frames.snapshot import Snapshot
 from storekit.notebook.parts import Notice, Tabs
 from storekit.notebook.state import Explorer, State, in_thread
 from storekit.notebook.state.explorer import SECTIONS
-from storekit.notebook.views.base import View, WorkView, row, say
+from storekit.notebook.views.base import View, WorkView, row, say, still
 from storekit.notebook.views.contents import ContentsBrowser
 from storekit.notebook.views.figure import get_ready
 from storekit.notebook.views.ground import Ground
@@ -75,10 +75,11 @@ class App(widgets.VBox):
         self._refresh.on_click(lambda _button: state.refresh())
         self._tabs.observe(self._choose, ["selected"])
         source.observe(self._draw, ["moment", "trouble", "now"])
+        source.work.observe(self._draw, ["running"])
         state.observe(self._draw, ["section"])
         self._draw(None)
         # While the user looks at the contents.
-        threading.Thread(target=get_ready, name="storekit-ready", daemon=True).start()
+        threading.Thread(target=get_ready, name="storekit-ready").start()
 
     def view(self, section: str) -> View:
         """Return a section's view; made when it is first opened."""
@@ -93,7 +94,7 @@ class App(widgets.VBox):
     def _draw(self, _change: Any) -> None:
         source = self.state.source
         with source.lock:
-            self._title.value = f'<h2 class="sk-heading">{escape(source.title or "Reading the store …")}</h2>'
+            self._title.value = f'<h2 class="sk-heading">{escape(source.title)}</h2>'
             self._now.value = source.now
             say(self._notice, source.trouble)
             self._tabs.selected = list(SECTIONS).index(self.state.section)
@@ -127,7 +128,7 @@ class App(widgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
-        bundle["text/html"] = self.fallback()
+        bundle["text/html"] = still(self.fallback, self.state.source)
         return bundle
 
     def __repr__(self) -> str:
@@ -135,7 +136,9 @@ class App(widgets.VBox):
         return f"storekit.explore({self.state.source.title})"
 
 
-def explore(store_or_snapshot: Store | Snapshot, *, now: str = "", policies: Sequence[Policy] | None = None) -> App:
+def explore(
+    store_or_snapshot: Store | Snapshot, *, now: str = "", policies: Policy | Iterable[Policy] | None = None
+) -> App:
     """Open the app: contents, what-if, preview, plan.
 
     Nothing is deleted but by a plan, on a store that was opened with ``writable=True``, behind a typed confirmation.

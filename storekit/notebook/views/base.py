@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import ipywidgets as widgets
 
 from storekit.errors import QueryError
-from storekit.frames.display import plain
+from storekit.frames.display import escape, plain
 from storekit.frames.report import framed
 from storekit.frames.snapshot import Snapshot
 from storekit.notebook.parts import Code, Notice, Work
@@ -18,7 +18,7 @@ from storekit.notebook.state.trouble import Trouble, trouble_of
 from storekit.notebook.views.ground import Ground
 from storekit.store import Store
 
-__all__ = ["View", "WorkView", "heading", "html", "row", "say", "soft", "state_of"]
+__all__ = ["View", "WorkView", "heading", "html", "row", "say", "soft", "state_of", "still"]
 
 
 class View(widgets.VBox):
@@ -110,7 +110,7 @@ class View(widgets.VBox):
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
         # Where no widget can be: an untrusted notebook, nbconvert, a code host.
-        bundle["text/html"] = self.fallback()
+        bundle["text/html"] = still(self.fallback, self.state.source)
         return bundle
 
     def __repr__(self) -> str:
@@ -132,6 +132,20 @@ class WorkView(widgets.VBox):
         work.observe(draw, ["label", "done", "total", "running"])
         draw(None)
         self._part.observe(lambda _change: work.stop(), ["stops"])
+
+
+def still(fallback: Callable[[], str], source: Source) -> str:
+    """Return what is seen without a kernel; where there is nothing to see, why."""
+    try:
+        found = fallback()
+    except Exception as error:  # showing a widget must not fail for the sake of its stand-in
+        found, said = "", trouble_of(error).message
+    else:
+        said = source.title if source.trouble is None else source.trouble.message
+    hint = "" if source.trouble is None else source.trouble.hint
+    if not found and not hint and source.work.running:
+        hint = "The store was still being read when this was shown. Run the cell again for tables that stay."
+    return found or framed(f"<p>{escape(said)}</p><p>{escape(hint)}</p>")
 
 
 def say(notice: Notice, trouble: Trouble | None) -> None:

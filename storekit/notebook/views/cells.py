@@ -11,6 +11,7 @@ import pandas as pd
 from storekit.frames.display import human_bytes, human_count, human_instant, human_margin, plain
 
 __all__ = [
+    "MISSING",
     "Column",
     "bytes_of",
     "count_of",
@@ -25,6 +26,9 @@ __all__ = [
 ]
 
 Row = Mapping[Any, Any]
+
+MISSING = "\0"
+"""What a facet's line hands back that stands for rows without such a thing; no text of a store holds it."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def facet_items(frame: pd.DataFrame, name: str, missing: str) -> list[dict[str, 
     return [
         {
             "text": missing if _missing(row[name]) else plain(row[name]),
-            "value": "" if _missing(row[name]) else str(row[name]),
+            "value": MISSING if _missing(row[name]) else str(row[name]),
             "rows": human_count(int(row["rows"])),
             "size": human_bytes(int(row["value_bytes"])),
             "share": int(row["value_bytes"]) / most,

@@ -8,15 +8,16 @@ from typing import Any
 import ipywidgets as widgets
 import pandas as pd
 
-from storekit.frames.display import escape, human_bytes, human_count, human_rows
-from storekit.frames.report import bar, html_table
+from storekit.frames.display import human_bytes, human_rows
 from storekit.frames.snapshot import Snapshot
+from storekit.frames.spread import ages_html, sizes_html
 from storekit.notebook.parts import Code, Facet, Table
 from storekit.notebook.state import Contents
 from storekit.notebook.state.contents import FACETS, ContentsShown
 from storekit.notebook.state.paging import PAGE_SIZES
 from storekit.notebook.views.base import View, html, row, state_of
 from storekit.notebook.views.cells import (
+    MISSING,
     Column,
     bytes_of,
     facet_items,
@@ -27,7 +28,7 @@ from storekit.notebook.views.cells import (
     task_of,
     text_of,
 )
-from storekit.notebook.views.spread import age_lines, size_lines
+from storekit.notebook.views.still import contents_still
 from storekit.store import Store
 
 __all__ = ["ContentsBrowser"]
@@ -43,6 +44,7 @@ COLUMNS = (
     Column("run_id", "run", text_of("run_id")),
 )
 
+_EACH_LETTER = 100_000  # rows; in what is larger, Enter searches
 _LABELS = {
     "dag_id": ("Dag", "asset rows"),
     "task_id": ("Task", "asset rows"),
@@ -86,7 +88,6 @@ class ContentsBrowser(View):
             columns=heads(COLUMNS),
             page_sizes=list(PAGE_SIZES),
             selectable=True,
-            empty="No row passes these filters.",
         )
         self._show = widgets.Button(description="Show the value", disabled=True)
         self._value = Code(label="Value")
@@ -114,7 +115,7 @@ class ContentsBrowser(View):
         state.observe(self._draw_value, ["value", "selected"])
 
     def _narrow(self, name: str, value: str | None) -> None:
-        if value == "":  # the line of the other store's rows, which have no such thing
+        if value == MISSING:  # the line of the other store's rows, which have no such thing
             self.state.set(store="task" if name == "writer" else "asset")
         else:
             self.state.set(**{name: value})
@@ -127,6 +128,8 @@ class ContentsBrowser(View):
 
     def draw(self, shown: ContentsShown) -> None:
         state = self.state
+        # In a large store each letter would be a search of its own.
+        self._search.continuous_update = len(state.source.snapshot) <= _EACH_LETTER
         self._search.value, self._store.value = state.text, state.store or ""
         for name, facet in self._facets.items():
             facet.put(
@@ -144,6 +147,7 @@ class ContentsBrowser(View):
             sort=state.sort,
             descending=state.descending,
             selected=state.selected,
+            empty="No row passes these filters." if len(state.source.snapshot) else "The store is empty.",
         )
         self._spread.value = html(_spread(shown))
         self._code.text = shown.call
@@ -161,7 +165,7 @@ class ContentsBrowser(View):
                 self._code.text = f"{state.shown.call}\n{state.value_call}"
 
     def fallback(self) -> str:
-        return "" if self.state.shown is None else _fallback(self.state.shown)
+        return "" if self.state.shown is None else contents_still(self.state.shown)
 
 
 def marks(rows: pd.DataFrame) -> list[str]:
@@ -177,24 +181,8 @@ def _spread(shown: ContentsShown) -> str:
     tables = [
         f'<div><p class="sk-head">{title}</p>{table}</div>'
         for title, table in (
-            ("By size of the value", _bars("size", size_lines(shown.sizes))),
-            ("By last write", _bars("age", age_lines(shown.ages))),
+            ("By size of the value", sizes_html(shown.sizes)),
+            ("By last write", ages_html(shown.ages)),
         )
     ]
     return f'<div class="sk-pair">{"".join(tables)}</div>'
-
-
-def _bars(what: str, lines: list[tuple[str, int, int]]) -> str:
-    most = max((rows for _, rows, _ in lines), default=0) or 1
-    body = [
-        f'<th scope="row">{escape(name)}</th><td class="sk-n">{human_count(rows)}</td>'
-        f'<td class="sk-n">{human_bytes(size)}</td><td class="sk-wide">{bar(rows / most)}</td>'
-        for name, rows, size in lines
-    ]
-    return html_table([what, "rows", "bytes", "share of rows"], body)
-
-
-def _fallback(shown: ContentsShown) -> str:
-    from storekit.notebook.views.still import contents_still
-
-    return contents_still(shown)

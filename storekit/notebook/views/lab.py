@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ import ipywidgets as widgets
 
 from storekit.frames.chart import COLOURS
 from storekit.frames.display import escape, human_bytes, human_rows, plain
+from storekit.frames.simulation import MOST_FORECAST_DAYS
 from storekit.frames.simview import cells_html, simulation_html, summary_cells
 from storekit.frames.snapshot import Snapshot
 from storekit.notebook.parts import Code, Retention, Table
@@ -130,7 +131,7 @@ class PolicyLab(View):
         store_or_snapshot: Store | Snapshot | Lab,
         *,
         now: str = "",
-        policies: Sequence[Policy] | None = None,
+        policies: Policy | Iterable[Policy] | None = None,
         **inputs: Any,
     ) -> None:
         state = state_of(store_or_snapshot, Lab, now, policies=policies, **inputs)
@@ -144,7 +145,7 @@ class PolicyLab(View):
             description="Rows that exist",
             options=[("keep the expiry they have (forward)", "forward"), ("as if always in force", "as-if")],
         )
-        self._horizon = widgets.BoundedIntText(description="Days ahead", min=1, max=36_500, value=90)
+        self._horizon = widgets.BoundedIntText(description="Days ahead", min=1, max=MOST_FORECAST_DAYS, value=90)
         self._future = widgets.Checkbox(description="forecast future writes", indent=False)
         self._filters = {
             name: widgets.Combobox(description=label, placeholder="all", ensure_option=False, continuous_update=False)

@@ -7,9 +7,10 @@ from typing import Any
 import ipywidgets as widgets
 
 from storekit.frames.display import escape, human_bytes, human_instant, human_rows, plain
+from storekit.frames.plan import Plan
 from storekit.frames.planview import plan_html
 from storekit.frames.snapshot import Snapshot
-from storekit.notebook.parts import Confirm, Table
+from storekit.notebook.parts import Confirm, Notice, Table
 from storekit.notebook.state import Planning
 from storekit.notebook.state.paging import PAGE_SIZES
 from storekit.notebook.state.planning import PlanningShown
@@ -80,6 +81,8 @@ class PlanReview(View):
         self._archive.add_class("sk-broad")
         self._batch = widgets.BoundedIntText(description="Batch rows", min=1, max=1_000_000, value=10_000)
         self._confirm = Confirm()
+        self._confirmed: Plan | None = None
+        self._told = Notice()
         self._report = widgets.HTML()
         self._planned = widgets.VBox(
             [
@@ -98,6 +101,7 @@ class PlanReview(View):
             state,
             [
                 row(self._make, self._file, self._save, self._open),
+                self._told,
                 self._card,
                 self._report,
                 self._planned,
@@ -114,6 +118,10 @@ class PlanReview(View):
         self.on(self._rows, "page", lambda page: state.set(page=page))
         self.on(self._rows, "page_size", lambda size: state.set(page_size=size))
         self._confirm.on_fire(state.delete)
+        state.observe(self._tell, ["told"])
+
+    def _tell(self, _change: Any) -> None:
+        self._told.put(message=plain(self.state.told), kind="info" if self.state.told else "")
 
     def draw(self, shown: PlanningShown) -> None:
         state = self.state
@@ -138,11 +146,15 @@ class PlanReview(View):
                 total=f"{human_rows(len(shown.plan))}, {human_bytes(shown.plan.value_bytes)}",
             )
         self._looked.value = "" if shown.looked is None else shown.looked._repr_html_()
+        if shown.plan is not self._confirmed:
+            # What was typed was typed for another plan.
+            self._confirm.typed = ""
+            self._confirmed = shown.plan
         self._confirm.put(prompt=_prompt(shown), expected=shown.phrase, disabled=not shown.phrase, label=_label(shown))
         self._code.text = "\n".join(
-            (f"plan = {shown.plan_call}", f"{shown.look_call}  # a dry run", shown.delete_call)
+            filter(None, (shown.plan_call, f"{shown.look_call}  # a dry run", shown.delete_call))
             if shown.plan is not None
-            else (f"plan = {shown.plan_call}",)
+            else (shown.plan_call,)
         )
 
     def fallback(self) -> str:

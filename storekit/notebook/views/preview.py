@@ -9,8 +9,7 @@ import ipywidgets as widgets
 from storekit.errors import QueryError
 from storekit.frames.dangers import Danger
 from storekit.frames.display import escape, human_bytes, human_instant, human_rows, plain, row_word
-from storekit.frames.report import preview_html
-from storekit.frames.simview import simulation_html, span_text
+from storekit.frames.simview import span_text
 from storekit.frames.snapshot import Snapshot
 from storekit.notebook.parts import Table
 from storekit.notebook.state import Previewing
@@ -122,7 +121,8 @@ class PreviewTable(View):
             ],
             alone=state is not store_or_snapshot,
         )
-        self.offer(tuple(policies))
+        given = tuple(policies)
+        self.offer(given if state.policy is None or state.policy in given else (*given, state.policy))
         self.on(self._policy, "value", self._choose)
         self.on(self._verdict, "value", lambda verdict: state.set(verdict=verdict or None))
         self.on(self._danger, "value", lambda danger: state.set(danger=danger or None))
@@ -139,8 +139,7 @@ class PreviewTable(View):
             raise QueryError(f"two policies have one name in {names!r}", hint="Policy(name=…) tells them apart")
         before, self._policies, chosen = self._policies, policies, self.state.policy
         if chosen is not None and chosen not in policies:
-            place = before.index(chosen) if chosen in before else len(policies)
-            chosen = policies[place] if place < len(policies) else None
+            chosen = _followed(chosen, before, policies)
         with self._no_echo():
             options = [("what is in force", -1)]
             options += [(f"{plain(each.name)}, had it always been in force", at) for at, each in enumerate(policies)]
@@ -206,13 +205,17 @@ class PreviewTable(View):
         )
 
     def fallback(self) -> str:
-        shown, source = self.state.shown, self.state.source
-        if shown is None:
-            return ""
-        if self.state.policy is not None:
-            policy = self.state.policy
-            return simulation_html(source.snapshot.simulate(policy, "1d", "as-if", now=source.instant, future=False))
-        return preview_html(source.snapshot.preview(source.instant))
+        said: str = "" if self.state.shown is None else self.state.shown.whole._repr_html_()
+        return said
+
+
+def _followed(chosen: Policy, before: tuple[Policy, ...], now: tuple[Policy, ...]) -> Policy | None:
+    """Return what has become of a policy: the same under another letter, or what was changed in its place."""
+    same = [each for each in now if each.model_copy(update={"name": chosen.name}) == chosen]
+    if same:
+        return same[0]
+    moved = len(before) == len(now) and chosen in before
+    return now[before.index(chosen)] if moved else None
 
 
 def _totals(shown: PreviewingShown) -> str:

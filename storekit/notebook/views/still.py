@@ -5,8 +5,8 @@ from __future__ import annotations
 from storekit.frames.chart import COLOURS, as_image
 from storekit.frames.display import escape, human_bytes, human_count, human_rows
 from storekit.frames.report import cut, framed, html_table
+from storekit.frames.spread import age_name
 from storekit.notebook.state.contents import ContentsShown
-from storekit.notebook.views.spread import age_lines
 
 __all__ = ["contents_still"]
 
@@ -22,23 +22,24 @@ def contents_still(shown: ContentsShown) -> str:
         f'<td class="sk-n">{human_bytes(int(row["value_bytes"]))}</td>'
         for row in shown.facets["dag_id"].to_dict("records")
     ]
+    ages = [(age_name(row), int(row["rows"])) for row in shown.ages.to_dict("records")]
     total = f"{human_rows(shown.total_rows)}, {human_bytes(shown.total_bytes)}"
     return framed(
         f'<p class="sk-title">{escape(total)}</p>'
         + html_table(["Dag", "rows", "bytes"], dags)
         + '<p class="sk-head">Rows by last write</p>'
-        + as_image(_bars(age_lines(shown.ages)), alt="rows by age; Selection.ages() has the numbers")
+        + as_image(_bars(ages), alt="rows by age; Selection.ages() has the numbers")
     )
 
 
-def _bars(lines: list[tuple[str, int, int]]) -> str:
-    most = max((rows for _, rows, _ in lines), default=0) or 1
+def _bars(lines: list[tuple[str, int]]) -> str:
+    most = max((rows for _, rows in lines), default=0) or 1
     height = max(1, len(lines)) * _LINE + 8
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" '
         f'font-family="system-ui,sans-serif" font-size="12" fill="{_INK}">'
     ]
-    for at, (name, rows, _) in enumerate(lines):
+    for at, (name, rows) in enumerate(lines):
         y = at * _LINE + 4
         parts.append(
             f'<text x="{_LEFT - 8}" y="{y + 15}" text-anchor="end">{escape(name)}</text>'

@@ -1,0 +1,30 @@
+"""The shelf of notebooks, opened in JupyterLab and run as a reader does: Run All, and the app is there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from browser.lab import OUTPUTS, Lab
+from browser.server import REPOSITORY
+
+_SHELF = REPOSITORY / "notebooks"
+_WITH_THE_APP = {"01", "02", "03"}
+
+
+def test_every_notebook_runs_and_the_first_three_end_in_the_app(lab: Lab) -> None:
+    copy = lab.files / "notebooks"
+    shutil.copytree(_SHELF, copy, ignore=shutil.ignore_patterns(".*", "__pycache__"), dirs_exist_ok=True)
+    names = sorted(each.stem for each in copy.glob("*.ipynb"))
+    assert {name[:2] for name in names} == {"01", "02", "03", "04", "05"}
+    for name in names:
+        page = lab.open(Path("notebooks", name))
+        lab.run_all(page)
+        if name[:2] in _WITH_THE_APP:
+            tabs = page.locator(OUTPUTS).get_by_role("tablist", name="Sections").get_by_role("tab")
+            expect(tabs).to_have_text(["Contents", "What if", "Preview", "Plan & clean"])
+            expect(page.locator(OUTPUTS).get_by_role("table", name="Rows", exact=True)).to_be_visible()
+        assert lab.errors(page) == [], name
+        lab.close_pages()
