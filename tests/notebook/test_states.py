@@ -7,13 +7,12 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_store import HOSTILE, NOW, fill
+from small_store import HOSTILE, NOW
 
 import storekit as sk
 from storekit.clock import ManualClock
@@ -23,20 +22,6 @@ from storekit.notebook.state.calls import call, policy_call
 from storekit.notebook.state.paging import Page
 
 FIXTURES = Path(__file__).resolve().parents[2] / "data" / "fixtures"
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("small") / "small.db"
-    fill(path)
-    return path
-
-
-@pytest.fixture
-def store(template: Path, tmp_path: Path) -> Iterator[sk.Store]:
-    shutil.copy(template, tmp_path / "store.db")
-    with sk.connect(tmp_path / "store.db", writable=True, clock=ManualClock(NOW)) as opened:
-        yield opened
 
 
 def test_states_need_no_widget() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import shutil
 import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -12,10 +11,9 @@ from typing import Any
 
 import ipywidgets
 import pytest
-from small_store import HOSTILE, NOW, fill
+from small_store import HOSTILE
 
 import storekit as sk
-from storekit.clock import ManualClock
 from storekit.errors import QueryError
 from storekit.frames.display import plain
 from storekit.notebook.parts import Code, Facet, Notice, Table
@@ -24,20 +22,6 @@ from storekit.notebook.views.cells import MISSING
 
 FIXTURE = Path(__file__).resolve().parents[2] / "data" / "fixtures" / "airflow-3.3.2.db"
 AT = "2026-11-28T00:00:00Z"
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("small") / "small.db"
-    fill(path)
-    return path
-
-
-@pytest.fixture
-def store(template: Path, tmp_path: Path) -> Iterator[sk.Store]:
-    shutil.copy(template, tmp_path / "store.db")
-    with sk.connect(tmp_path / "store.db", writable=True, clock=ManualClock(NOW)) as opened:
-        yield opened
 
 
 @pytest.fixture

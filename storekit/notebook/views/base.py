@@ -18,7 +18,7 @@ from storekit.notebook.state.trouble import Trouble, trouble_of
 from storekit.notebook.views.ground import Ground
 from storekit.store import Store
 
-__all__ = ["View", "WorkView", "heading", "html", "row", "say", "soft", "state_of", "still"]
+__all__ = ["View", "WorkView", "heading", "row", "say", "soft", "state_of", "still"]
 
 
 class View(widgets.VBox):
@@ -37,7 +37,6 @@ class View(widgets.VBox):
     """
 
     state: State
-    title = "storekit"
 
     def __init__(self, state: State, children: Sequence[widgets.Widget], *, alone: bool) -> None:
         self.state = state
@@ -167,11 +166,6 @@ def state_of(given: Store | Snapshot | S, kind: type[S], now: str, **inputs: Any
     if told:
         raise QueryError(f"{', '.join(told)}: the state that is shown has its own", hint="set the state's traits")
     return given
-
-
-def html(body: str) -> str:
-    """Return a piece of HTML in storekit's box; ``body`` must be escaped already."""
-    return framed(body)
 
 
 def heading(text: str) -> widgets.HTML:

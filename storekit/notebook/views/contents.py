@@ -9,13 +9,14 @@ import ipywidgets as widgets
 import pandas as pd
 
 from storekit.frames.display import human_bytes, human_rows
+from storekit.frames.report import framed
 from storekit.frames.snapshot import Snapshot
 from storekit.frames.spread import ages_html, sizes_html
 from storekit.notebook.parts import Code, Facet, Table
 from storekit.notebook.state import Contents
 from storekit.notebook.state.contents import FACETS, ContentsShown
 from storekit.notebook.state.paging import PAGE_SIZES
-from storekit.notebook.views.base import View, html, row, state_of
+from storekit.notebook.views.base import View, row, state_of
 from storekit.notebook.views.cells import (
     MISSING,
     Column,
@@ -71,7 +72,6 @@ class ContentsBrowser(View):
     """
 
     state: Contents
-    title = "Contents"
 
     def __init__(self, store_or_snapshot: Store | Snapshot | Contents, *, now: str = "", **inputs: Any) -> None:
         state = state_of(store_or_snapshot, Contents, now, **inputs)
@@ -149,7 +149,7 @@ class ContentsBrowser(View):
             selected=state.selected,
             empty="No row passes these filters." if len(state.source.snapshot) else "The store is empty.",
         )
-        self._spread.value = html(_spread(shown))
+        self._spread.value = framed(_spread(shown))
         self._code.text = shown.call
 
     def _draw_value(self, _change: Any) -> None:

@@ -11,6 +11,7 @@ import ipywidgets as widgets
 
 from storekit.frames.chart import COLOURS
 from storekit.frames.display import escape, human_bytes, human_rows, plain
+from storekit.frames.report import framed
 from storekit.frames.simulation import MOST_FORECAST_DAYS
 from storekit.frames.simview import cells_html, simulation_html, summary_cells
 from storekit.frames.snapshot import Snapshot
@@ -18,7 +19,7 @@ from storekit.notebook.parts import Code, Retention, Table
 from storekit.notebook.state import Lab
 from storekit.notebook.state.lab import MOST_POLICIES, LabShown
 from storekit.notebook.state.paging import PAGE_SIZES
-from storekit.notebook.views.base import View, heading, html, row, soft, state_of
+from storekit.notebook.views.base import View, heading, row, soft, state_of
 from storekit.notebook.views.cells import (
     Column,
     bytes_of,
@@ -124,7 +125,6 @@ class PolicyLab(View):
     """
 
     state: Lab
-    title = "What if"
 
     def __init__(
         self,
@@ -222,7 +222,7 @@ class PolicyLab(View):
             box.value = getattr(state, name) or ""
         names = [each.name for each in state.policies]
         self._figure.draw(shown.over_time, names, self._measure.value)
-        self._summary.value = html(_summary(shown))
+        self._summary.value = framed(_summary(shown))
         options = [(plain(name), at) for at, name in enumerate(names)]
         for dropdown, at in zip((self._a, self._b), state.compared, strict=True):
             if tuple(dropdown.options) != tuple(options):
@@ -230,7 +230,7 @@ class PolicyLab(View):
             dropdown.value = at
         self._draw_difference(shown)
         rests = "".join(f'<p class="sk-note">{escape(each)}</p>' for each in shown.assumptions)
-        self._assumptions.value = html(
+        self._assumptions.value = framed(
             f'<div class="sk-rests" role="region" aria-label="What this rests on" tabindex="0">{rests}</div>'
         )
         self._toml.text, self._cfg.text = plain_lines(shown.toml), plain_lines(shown.cfg)

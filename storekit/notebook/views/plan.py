@@ -9,12 +9,13 @@ import ipywidgets as widgets
 from storekit.frames.display import escape, human_bytes, human_instant, human_rows, plain
 from storekit.frames.plan import Plan
 from storekit.frames.planview import plan_html
+from storekit.frames.report import framed
 from storekit.frames.snapshot import Snapshot
 from storekit.notebook.parts import Confirm, Notice, Table
 from storekit.notebook.state import Planning
 from storekit.notebook.state.paging import PAGE_SIZES
 from storekit.notebook.state.planning import PlanningShown
-from storekit.notebook.views.base import View, heading, html, row, soft, state_of
+from storekit.notebook.views.base import View, heading, row, soft, state_of
 from storekit.notebook.views.cells import Column, bytes_of, count_of, heads, instant_of, table_rows, task_of, text_of
 from storekit.store import Store
 
@@ -60,7 +61,6 @@ class PlanReview(View):
     """
 
     state: Planning
-    title = "Plan & clean"
 
     def __init__(self, store_or_snapshot: Store | Snapshot | Planning, *, now: str = "", **inputs: Any) -> None:
         state = state_of(store_or_snapshot, Planning, now, **inputs)
@@ -125,8 +125,8 @@ class PlanReview(View):
 
     def draw(self, shown: PlanningShown) -> None:
         state = self.state
-        self._card.value = html(_card(shown))
-        self._report.value = "" if shown.report is None else shown.report._repr_html_() + html(_undo(shown))
+        self._card.value = framed(_card(shown))
+        self._report.value = "" if shown.report is None else shown.report._repr_html_() + framed(_undo(shown))
         self._planned.layout.display = None if shown.plan is not None else "none"
         self._save.disabled = shown.plan is None
         self._archiving.value, self._archive.value = state.archiving, state.archive
@@ -164,7 +164,7 @@ class PlanReview(View):
         if shown.report is not None:
             said: str = shown.report._repr_html_()
             return said
-        return html(_card(shown)) if shown.plan is None else plan_html(shown.plan)
+        return framed(_card(shown)) if shown.plan is None else plan_html(shown.plan)
 
 
 def _card(shown: PlanningShown) -> str:

@@ -9,13 +9,14 @@ import ipywidgets as widgets
 from storekit.errors import QueryError
 from storekit.frames.dangers import Danger
 from storekit.frames.display import escape, human_bytes, human_instant, human_rows, plain, row_word
+from storekit.frames.report import framed
 from storekit.frames.simview import span_text
 from storekit.frames.snapshot import Snapshot
 from storekit.notebook.parts import Table
 from storekit.notebook.state import Previewing
 from storekit.notebook.state.paging import PAGE_SIZES
 from storekit.notebook.state.previewing import DANGERS, GROUPS, PreviewingShown
-from storekit.notebook.views.base import View, html, row, state_of
+from storekit.notebook.views.base import View, row, state_of
 from storekit.notebook.views.cells import (
     Column,
     bytes_of,
@@ -85,7 +86,6 @@ class PreviewTable(View):
     """
 
     state: Previewing
-    title = "Preview"
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class PreviewTable(View):
         self._verdict.value, self._danger.value = state.verdict or "", state.danger or ""
         self._verdict.disabled = self._danger.disabled = under
         self._group.value = state.group
-        self._totals.value = html(_totals(shown))
+        self._totals.value = framed(_totals(shown))
         self._draw_groups(shown)
         self._table.put(
             columns=heads(columns),
