@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from contract_rows import HOSTILE, STATES, TICK, T, asset_row, instants, snapshot, task_row
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import storekit as sk
@@ -190,6 +190,9 @@ def stores_and_filters(draw: st.DrawFn) -> tuple[list[Row], Row]:
 sorts = st.none() | st.sampled_from(SORT_COLUMNS)
 
 
+# An example is a snapshot, made and asked many times.
+fewer = settings(max_examples=settings().max_examples // 3)
+
 ROUTES = ("looked up", "from the ends", "by numbers", "streamed")
 
 
@@ -216,6 +219,7 @@ def call(rows: list[Row], filters: Row, **given: Any) -> Selection:
 
 
 @pytest.mark.parametrize("route", ROUTES)
+@fewer
 @given(
     asked=stores_and_filters(),
     layout=st.sampled_from(["storekit", "airflow-3.3"]),
@@ -246,6 +250,7 @@ def test_a_page_is_the_filter_the_stable_sort_and_the_slice(
 
 
 @pytest.mark.parametrize("route", ROUTES)
+@fewer
 @given(rows=stores(max_size=20), sort=sorts, descending=st.booleans(), size=st.integers(1, 7), draw=st.data())
 def test_pages_in_any_sequence_are_all_rows_and_no_row_twice(
     route: str, rows: list[Row], sort: str | None, descending: bool, size: int, draw: st.DataObject
@@ -261,6 +266,7 @@ def test_pages_in_any_sequence_are_all_rows_and_no_row_twice(
     assert together == only(in_order(asked_of(rows, {}), sort, descending))
 
 
+@fewer
 @given(
     asked=stores_and_filters(),
     twice=st.integers(0, 12),
@@ -333,6 +339,7 @@ def test_what_lies_under_missing_values_does_not_matter(monkeypatch: pytest.Monk
         assert "".join(chosen.rows(sort="margin")["key"]) == "01234567"
 
 
+@fewer
 @given(asked=stores_and_filters(), sort=sorts, limit=st.none() | st.integers(0, 14), offset=st.integers(0, 14))
 def test_a_stream_is_the_same_rows(
     asked: tuple[list[Row], Row], sort: str | None, limit: int | None, offset: int
@@ -343,6 +350,7 @@ def test_a_stream_is_the_same_rows(
     assert stream.read_all().to_pylist() == cells(chosen.rows(limit, offset, sort=sort, descending=sort is not None))
 
 
+@fewer
 @given(rows=stores(), seed=st.randoms(use_true_random=False), sort=sorts)
 def test_the_order_does_not_depend_on_how_rows_came_in(rows: list[Row], seed: Any, sort: str | None) -> None:
     shuffled = list(rows)
@@ -427,6 +435,7 @@ def test_two_orders_are_kept_and_no_more(asked: list[Any]) -> None:
 # --- totals, groups, distributions -------------------------------------------------------------------------------
 
 
+@fewer
 @given(asked=stores_and_filters(), columns=st.lists(st.sampled_from(SELECTION_GROUPS), min_size=1, max_size=3))
 def test_groups_agree_with_dictionaries(asked: tuple[list[Row], Row], columns: list[str]) -> None:
     columns = list(dict.fromkeys(columns))
@@ -448,6 +457,7 @@ def test_groups_agree_with_dictionaries(asked: tuple[list[Row], Row], columns: l
     assert cells(chosen.by(*columns, limit=2)) == expected[:2]
 
 
+@fewer
 @given(asked=stores_and_filters())
 def test_sizes_and_ages_count_every_row_once(asked: tuple[list[Row], Row]) -> None:
     expected, chosen = asked_of(*asked), call(*asked)
@@ -488,6 +498,7 @@ def test_bounds_are_where_they_are_said_to_be() -> None:
     assert list(frame["to_age"][:-1]) == [0 * DAY, *frame["from_age"][2:]]
 
 
+@fewer
 @given(rows=stores(), now=instants())
 def test_it_agrees_with_the_preview(rows: list[Row], now: datetime) -> None:
     taken = snapshot(rows, layout="airflow-3.3")

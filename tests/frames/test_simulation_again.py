@@ -111,7 +111,7 @@ def stores(rows: list[dict[str, Any]]) -> tuple[Snapshot, list[Snapshot]]:
     return snapshot(rows), older
 
 
-@settings(max_examples=25 if ON_CI else 6)
+@settings(max_examples=15 if ON_CI else 6)
 @given(rows=edge_rows((30, 14)), asked=sequences())
 def test_what_was_asked_before_changes_no_answer(rows: list[dict[str, Any]], asked: list[Asked]) -> None:
     warm, older = stores(rows)

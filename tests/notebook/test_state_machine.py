@@ -310,7 +310,7 @@ def _same(found: pd.DataFrame, shown: pd.DataFrame) -> None:
 
 # A step asks everything again, so few examples are many comparisons.
 _PROFILE = settings.get_profile(settings.get_current_profile_name())
-App.TestCase.settings = settings(_PROFILE, max_examples=_PROFILE.max_examples // 3, stateful_step_count=20)
+App.TestCase.settings = settings(_PROFILE, max_examples=_PROFILE.max_examples // 5, stateful_step_count=20)
 TestApp = App.TestCase
 
 
