@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from small_store import HOSTILE
 
 import storekit as sk
+from storekit.clock import ManualClock
 from storekit.errors import QueryError
 from storekit.frames.display import plain
 from storekit.notebook.parts import Code, Facet, Notice, Table
@@ -26,7 +28,8 @@ AT = "2026-11-28T00:00:00Z"
 
 @pytest.fixture
 def fixture() -> Iterator[sk.Store]:
-    with sk.connect(FIXTURE) as opened:
+    # At an instant of its own: what lies ahead of it must not lie behind it one day.
+    with sk.connect(FIXTURE, clock=ManualClock(datetime(2026, 11, 23, tzinfo=UTC))) as opened:
         yield opened
 
 
