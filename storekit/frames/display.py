@@ -21,6 +21,7 @@ __all__ = [
     "plain",
     "row_word",
     "shorten",
+    "task_name",
 ]
 
 # A joiner after an emoji is part of it; anywhere else it is a way to hide.
@@ -63,6 +64,11 @@ def shorten(text: str, width: int) -> str:
     while end > 1 and unicodedata.combining(text[end]):
         end -= 1
     return text[:end] + "…"
+
+
+def task_name(task_id: object, map_index: int) -> str:
+    """Return a task as it is shown: with its index in brackets, where it is mapped."""
+    return str(task_id) if map_index == -1 else f"{task_id}[{map_index}]"
 
 
 def human_count(count: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from storekit.frames.display import escape, human_bytes, human_count, human_instant, plain, row_word, shorten
+from storekit.frames.display import escape, human_bytes, human_count, human_instant, plain, row_word, shorten, task_name
 from storekit.frames.report import framed, scrolled
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _tables(plan: Plan, limit: int) -> list[tuple[str, list[str], list[list[str]
     first = [
         [
             *(plain(row[name]) for name in ("key", "dag_id", "run_id")),
-            plain(row["task_id"]) + ("" if row["map_index"] == -1 else f"[{row['map_index']}]"),
+            plain(task_name(row["task_id"], row["map_index"])),
             human_bytes(row["value_bytes"]),
             human_instant(row["expires_at"].to_pydatetime()),
         ]

@@ -23,6 +23,7 @@ from storekit.frames.display import (
     plain,
     row_word,
     shorten,
+    task_name,
 )
 from storekit.retention.verdicts import Reason
 
@@ -121,10 +122,6 @@ def _margin(cell: Any) -> timedelta | None:
     return None if _missing(cell) else pd.Timedelta(cell).to_pytimedelta()
 
 
-def _task(row: Mapping[Any, Any]) -> str:
-    return str(row["task_id"]) if row["map_index"] == -1 else f"{row['task_id']}[{row['map_index']}]"
-
-
 def preview_html(preview: Preview) -> str:
     """Return a preview as a piece of HTML."""
     info = preview.info
@@ -215,7 +212,10 @@ def _groups_table(preview: Preview) -> str:
 def _rows_table(preview: Preview) -> str:
     rows = [
         f'<th scope="row">{cut(row["key"])}</th>'
-        + "".join(f"<td>{cut(each, _NARROW)}</td>" for each in (row["dag_id"], row["run_id"], _task(row)))
+        + "".join(
+            f"<td>{cut(each, _NARROW)}</td>"
+            for each in (row["dag_id"], row["run_id"], task_name(row["task_id"], row["map_index"]))
+        )
         + _number(human_bytes(row["value_bytes"]))
         + f"<td>{escape(row['reason'])}</td><td>{escape(human_margin(_margin(row['margin'])))}</td>"
         for row in preview.rows(_ROWS).to_dict("records")

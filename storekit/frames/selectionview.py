@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from storekit.frames.contract import ROWS
-from storekit.frames.display import escape, human_bytes, human_count, human_instant, plain
+from storekit.frames.display import escape, human_bytes, human_count, human_instant, plain, task_name
 from storekit.frames.preview import GROUP_COLUMNS
 from storekit.frames.report import cut, framed, html_table
 from storekit.retention.verdicts import Fate
@@ -105,5 +105,4 @@ def _table(rows: pd.DataFrame) -> str:
 def _place(row: Mapping[Any, Any]) -> tuple[str | None, str | None, str | None]:
     if row["store"] == "asset":
         return row["asset_name"], None, None
-    mapped = "" if row["map_index"] == -1 else f"[{row['map_index']}]"
-    return row["dag_id"], row["run_id"], f"{row['task_id']}{mapped}"
+    return row["dag_id"], row["run_id"], task_name(row["task_id"], row["map_index"])

@@ -271,11 +271,10 @@ class Lab(Paged):
         self._turned(self.policies, horizon, self.mode, *asked.values(), a, b)
         compared = self.policies[a], self.policies[b]
         if a != b:
-            (line,) = simulation.difference_by(*compared).to_dict("records")
-            count, size = int(line["rows"]), int(line["value_bytes"])
+            by = simulation.difference_by(*compared, "dag_id")
+            count, size = int(by["rows"].sum()), int(by["value_bytes"].sum())
         page = self._turn(count)
         if a != b:
-            by = simulation.difference_by(*compared, "dag_id")
             rows = simulation.difference(*compared, limit=page.size, offset=page.offset)
         made = call("snap.simulate", list(self.policies), horizon, self.mode, **asked)
         return LabShown(

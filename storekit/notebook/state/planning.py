@@ -111,8 +111,7 @@ class Planning(Paged):
 
     def make(self) -> None:
         """Make the plan of what would be deleted at the source's instant."""
-        now = self.source.now_argument
-        made_by = call("snap.plan", *([now] if now else []))
+        now, made_by = self.source.now_argument, self._making()
 
         def made(told: Progress) -> Plan:
             if self.source.snapshot is None:
@@ -192,7 +191,7 @@ class Planning(Paged):
         self._begin()
         self.told = ""
         if not self.source.work.start(label, job, then, failed):
-            self._fail(QueryError(f"{self.source.work.label} is still under way", hint="wait for it, or stop it"))
+            self._fail(self.source.work.refusal())
 
     def _on_work(self, _change: Any) -> None:
         """Read the store again after a deletion: what it deleted is not there any more, in any view."""
@@ -257,10 +256,13 @@ class Planning(Paged):
             delete_call=deleting if phrase else "",
         )
 
-    def _made_by(self, plan: Plan | None) -> str:
+    def _making(self) -> str:
         now = self.source.now_argument
+        return call("snap.plan", *([now] if now else []))
+
+    def _made_by(self, plan: Plan | None) -> str:
         if plan is None:
-            return f"plan = {call('snap.plan', *([now] if now else []))}"
+            return f"plan = {self._making()}"
         if plan is not self._origin[0]:
             return "# plan: the one that was given"
         text = f"plan = {self._origin[1]}"

@@ -73,7 +73,7 @@ class Source(HasTraits):
         self.now = now
         self.observe(self._on_now, ["now"])
         if isinstance(store_or_snapshot, Snapshot):
-            self._take(store_or_snapshot)
+            self._settle(store_or_snapshot)
         else:
             self.refresh()
 
@@ -82,15 +82,12 @@ class Source(HasTraits):
         store = self.store
         if store is None:
             return False
-        began = self.work.start("Reading the store", lambda told: store.snapshot(progress=told), self._take, self._fail)
+        began = self.work.start(
+            "Reading the store", lambda told: store.snapshot(progress=told), self._settle, self._fail
+        )
         if not began:
-            self._fail(QueryError(f"{self.work.label} is still under way", hint="wait for it, or stop it"))
+            self._fail(self.work.refusal())
         return began
-
-    @property
-    def writable(self) -> bool:
-        """Whether rows can be deleted: a store that was opened for writing."""
-        return self.store is not None and self.store.writable
 
     @property
     def now_argument(self) -> str | None:
@@ -111,9 +108,6 @@ class Source(HasTraits):
     def said(self) -> str:
         """The instant, for people."""
         return "" if self.instant is None else human_instant(self.instant)
-
-    def _take(self, snapshot: Snapshot) -> None:
-        self._settle(snapshot)
 
     def _fail(self, error: BaseException) -> None:
         self.trouble = trouble_of(error)

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from traitlets import Bool, HasTraits, Int, Unicode
 
+from storekit.errors import QueryError
+
 __all__ = ["Runner", "Work", "in_thread", "inline"]
 
 T = TypeVar("T")
@@ -105,10 +107,9 @@ class Work(HasTraits):
         """Ask the work to stop where it can."""
         self._stop.set()
 
-    @property
-    def stopped(self) -> bool:
-        """Whether it was asked to stop."""
-        return self._stop.is_set()
+    def refusal(self) -> QueryError:
+        """Return why other work was not started."""
+        return QueryError(f"{self.label} is still under way", hint="wait for it, or stop it")
 
     def _progress(self, done: int, total: int) -> None:
         self.done, self.total = int(done), int(total)

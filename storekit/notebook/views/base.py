@@ -12,7 +12,7 @@ from storekit.errors import QueryError
 from storekit.frames.display import escape, plain
 from storekit.frames.report import framed
 from storekit.frames.snapshot import Snapshot
-from storekit.notebook.parts import Code, Notice, Work
+from storekit.notebook.parts import Code, Notice, Table, Work
 from storekit.notebook.state import Source, State, in_thread
 from storekit.notebook.state.trouble import Trouble, trouble_of
 from storekit.notebook.views.ground import Ground
@@ -94,6 +94,14 @@ class View(widgets.VBox):
                 self._redraw(None)
 
         widget.observe(done, [name])
+
+    def turns(self, table: Table, *, sorts: bool = False) -> None:
+        """Turn the state's pages by a table's; ``sorts``: and order its rows by the table's headings."""
+        self.on(table, "page", lambda page: self.state.set(page=page))
+        self.on(table, "page_size", lambda size: self.state.set(page_size=size))
+        if sorts:
+            for name in ("sort", "descending"):
+                self.on(table, name, lambda _: self.state.set(sort=table.sort, descending=table.descending))
 
     def click(self, button: widgets.Button, do: Callable[[], object]) -> None:
         """Call ``do`` at each click; what it raises is shown."""

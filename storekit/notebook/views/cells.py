@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from storekit.frames.display import human_bytes, human_count, human_instant, human_margin, plain
+from storekit.frames.display import human_bytes, human_count, human_instant, human_margin, plain, task_name
+from storekit.notebook.state.paging import Page
 
 __all__ = [
     "MISSING",
     "Column",
+    "at_page",
+    "by_dag",
     "bytes_of",
     "count_of",
     "facet_items",
+    "fixed",
     "heads",
     "instant_of",
+    "largest",
     "margin_of",
     "object_of",
     "table_rows",
@@ -54,6 +59,30 @@ class Column:
     said: Callable[[Row], str]
     numeric: bool = False
     sortable: bool = True
+
+
+def fixed(*columns: Column) -> tuple[Column, ...]:
+    """Return columns of a table whose rows stand in one order only."""
+    return tuple(replace(each, sortable=False) for each in columns)
+
+
+def by_dag(missing: str = "-") -> tuple[Column, ...]:
+    """Return the columns of a table of Dags with their rows and bytes; ``missing``: what has none."""
+    return fixed(
+        Column("dag_id", "Dag", text_of("dag_id", missing)),
+        Column("rows", "rows", count_of("rows"), numeric=True),
+        Column("value_bytes", "bytes", bytes_of("value_bytes"), numeric=True),
+    )
+
+
+def largest(frame: pd.DataFrame, most: int) -> str:
+    """Return what is said under a table of groups that has no place for all of them."""
+    return f"the largest {most} of {len(frame):,}" if len(frame) > most else ""
+
+
+def at_page(page: Page) -> dict[str, int]:
+    """Return a page as the table part takes it."""
+    return {"page": page.number, "pages": page.pages, "page_size": page.size}
 
 
 def heads(columns: Sequence[Column]) -> list[dict[str, Any]]:
@@ -108,7 +137,7 @@ def task_of(row: Row) -> str:
     if _missing(row["task_id"]):
         return "-"
     index = row["map_index"]
-    return plain(row["task_id"]) if _missing(index) or index == -1 else f"{plain(row['task_id'])}[{index}]"
+    return plain(task_name(row["task_id"], -1 if _missing(index) else index))
 
 
 def object_of(row: Row) -> str:

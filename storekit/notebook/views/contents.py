@@ -20,6 +20,7 @@ from storekit.notebook.views.base import View, row, state_of
 from storekit.notebook.views.cells import (
     MISSING,
     Column,
+    at_page,
     bytes_of,
     facet_items,
     heads,
@@ -106,10 +107,7 @@ class ContentsBrowser(View):
         self.click(self._clear, state.clear)
         for name, facet in self._facets.items():
             self.on(facet, "selected", partial(self._narrow, name))
-        self.on(self._table, "sort", lambda _: self._order())
-        self.on(self._table, "descending", lambda _: self._order())
-        self.on(self._table, "page", lambda page: state.set(page=page))
-        self.on(self._table, "page_size", lambda size: state.set(page_size=size))
+        self.turns(self._table, sorts=True)
         self.on(self._table, "selected", self._select)
         self.click(self._show, state.reveal)
         state.observe(self._draw_value, ["value", "selected"])
@@ -119,9 +117,6 @@ class ContentsBrowser(View):
             self.state.set(store="task" if name == "writer" else "asset")
         else:
             self.state.set(**{name: value})
-
-    def _order(self) -> None:
-        self.state.set(sort=self._table.sort, descending=self._table.descending)
 
     def _select(self, at: int) -> None:
         self.state.selected = at
@@ -140,9 +135,7 @@ class ContentsBrowser(View):
         self._table.put(
             rows=table_rows(COLUMNS, shown.rows),
             marks=marks(shown.rows),
-            page=shown.page.number,
-            pages=shown.page.pages,
-            page_size=shown.page.size,
+            **at_page(shown.page),
             total=f"{human_rows(shown.total_rows)}, {human_bytes(shown.total_bytes)}",
             sort=state.sort,
             descending=state.descending,

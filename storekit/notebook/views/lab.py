@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -22,41 +21,38 @@ from storekit.notebook.state.paging import PAGE_SIZES
 from storekit.notebook.views.base import View, heading, row, soft, state_of
 from storekit.notebook.views.cells import (
     Column,
+    at_page,
+    by_dag,
     bytes_of,
-    count_of,
+    fixed,
     heads,
     instant_of,
+    largest,
     object_of,
     table_rows,
     task_of,
     text_of,
 )
 from storekit.notebook.views.figure import Figure
+from storekit.retention.durations import write_duration
 from storekit.retention.policy import Policy
 from storekit.retention.simulate import FINISHED
 from storekit.store import Store
 
 __all__ = ["PolicyLab"]
 
-_DIFFERENCE = tuple(
-    Column(each.name, each.label, each.said, each.numeric, sortable=False)
-    for each in (
-        Column("key", "key", text_of("key")),
-        Column("dag_id", "Dag or asset", object_of),
-        Column("task_id", "task", task_of),
-        Column("run_id", "run", text_of("run_id")),
-        Column("value_bytes", "size", bytes_of("value_bytes"), numeric=True),
-        Column("updated_at", "last write (UTC)", instant_of("updated_at")),
-        Column("expires_under_a", "expires under the first", instant_of("expires_under_a", "never")),
-        Column("expires_under_b", "under the second", instant_of("expires_under_b", "never")),
-        Column("task_state", "task is", text_of("task_state")),
-    )
+_DIFFERENCE = fixed(
+    Column("key", "key", text_of("key")),
+    Column("dag_id", "Dag or asset", object_of),
+    Column("task_id", "task", task_of),
+    Column("run_id", "run", text_of("run_id")),
+    Column("value_bytes", "size", bytes_of("value_bytes"), numeric=True),
+    Column("updated_at", "last write (UTC)", instant_of("updated_at")),
+    Column("expires_under_a", "expires under the first", instant_of("expires_under_a", "never")),
+    Column("expires_under_b", "under the second", instant_of("expires_under_b", "never")),
+    Column("task_state", "task is", text_of("task_state")),
 )
-_BY_DAG = (
-    Column("dag_id", "Dag", text_of("dag_id", "asset rows"), sortable=False),
-    Column("rows", "rows", count_of("rows"), numeric=True, sortable=False),
-    Column("value_bytes", "bytes", bytes_of("value_bytes"), numeric=True, sortable=False),
-)
+_BY_DAG = by_dag("asset rows")
 _MOST_DAGS = 8
 _SAME = "No row differs."
 _KEPT = f"{_SAME} Rows that exist keep the expiry they have; “as if always in force” compares policies on them."
@@ -86,7 +82,7 @@ class _Card(widgets.VBox):
     def draw(self, policy: Policy, *, alone: bool) -> None:
         days = policy.default_retention_days
         self.days.put(label=plain(policy.name), unset=days is None, **({} if days is None else _range(days)))
-        every = "never" if policy.cleanup_every is None else _spelled(policy.cleanup_every)
+        every = "never" if policy.cleanup_every is None else write_duration(policy.cleanup_every)
         if every not in {value for _, value in self.every.options}:
             self.every.options = [*_EVERY, (every, every)]
         self.every.value = every
@@ -97,12 +93,6 @@ class _Card(widgets.VBox):
 
 def _range(days: int) -> dict[str, int]:
     return {"value": days, "hard_maximum": max(days, 36_500)}
-
-
-def _spelled(span: timedelta) -> str:
-    from storekit.retention.durations import write_duration
-
-    return write_duration(span)
 
 
 class PolicyLab(View):
@@ -199,8 +189,7 @@ class PolicyLab(View):
         self.on(self._measure, "value", lambda _: self._redraw(None))
         self.on(self._a, "value", lambda _: self._weigh())
         self.on(self._b, "value", lambda _: self._weigh())
-        self.on(self._rows, "page", lambda page: state.set(page=page))
-        self.on(self._rows, "page_size", lambda size: state.set(page_size=size))
+        self.turns(self._rows)
 
     def _narrow(self, name: str, text: str) -> None:
         self.state.set(**{name: text or None})
@@ -242,19 +231,16 @@ class PolicyLab(View):
                 table.put(columns=heads(columns), rows=[], marks=[], total="", page=0, pages=1)
             return
         self._rows.empty = _KEPT if self.state.mode == "forward" else _SAME
-        more = len(shown.difference_by) - _MOST_DAGS
         self._by.put(
             columns=heads(_BY_DAG),
             rows=table_rows(_BY_DAG, shown.difference_by.head(_MOST_DAGS)),
-            total=f"the largest {_MOST_DAGS} of {len(shown.difference_by):,}" if more > 0 else "",
+            total=largest(shown.difference_by, _MOST_DAGS),
         )
         self._rows.put(
             columns=heads(_DIFFERENCE),
             rows=table_rows(_DIFFERENCE, shown.difference),
             marks=["danger" if _unfinished(each) else "" for each in shown.difference["task_state"]],
-            page=shown.page.number,
-            pages=shown.page.pages,
-            page_size=shown.page.size,
+            **at_page(shown.page),
             total=f"{human_rows(shown.difference_rows)}, {human_bytes(shown.difference_bytes)}",
         )
 

@@ -16,28 +16,33 @@ from storekit.notebook.state import Planning
 from storekit.notebook.state.paging import PAGE_SIZES
 from storekit.notebook.state.planning import PlanningShown
 from storekit.notebook.views.base import View, heading, row, soft, state_of
-from storekit.notebook.views.cells import Column, bytes_of, count_of, heads, instant_of, table_rows, task_of, text_of
+from storekit.notebook.views.cells import (
+    Column,
+    at_page,
+    by_dag,
+    bytes_of,
+    fixed,
+    heads,
+    instant_of,
+    largest,
+    table_rows,
+    task_of,
+    text_of,
+)
 from storekit.store import Store
 
 __all__ = ["PlanReview"]
 
-_ROWS = tuple(
-    Column(each.name, each.label, each.said, each.numeric, sortable=False)
-    for each in (
-        Column("key", "key", text_of("key")),
-        Column("dag_id", "Dag", text_of("dag_id")),
-        Column("task_id", "task", task_of),
-        Column("run_id", "run", text_of("run_id")),
-        Column("value_bytes", "size", bytes_of("value_bytes"), numeric=True),
-        Column("updated_at", "last write (UTC)", instant_of("updated_at")),
-        Column("expires_at", "expired (UTC)", instant_of("expires_at")),
-    )
+_ROWS = fixed(
+    Column("key", "key", text_of("key")),
+    Column("dag_id", "Dag", text_of("dag_id")),
+    Column("task_id", "task", task_of),
+    Column("run_id", "run", text_of("run_id")),
+    Column("value_bytes", "size", bytes_of("value_bytes"), numeric=True),
+    Column("updated_at", "last write (UTC)", instant_of("updated_at")),
+    Column("expires_at", "expired (UTC)", instant_of("expires_at")),
 )
-_BY_DAG = (
-    Column("dag_id", "Dag", text_of("dag_id"), sortable=False),
-    Column("rows", "rows", count_of("rows"), numeric=True, sortable=False),
-    Column("value_bytes", "bytes", bytes_of("value_bytes"), numeric=True, sortable=False),
-)
+_BY_DAG = by_dag()
 _MOST_DAGS = 8
 
 
@@ -115,8 +120,7 @@ class PlanReview(View):
         self.on(self._archiving, "value", lambda archiving: state.set(archiving=archiving))
         self.on(self._archive, "value", lambda archive: state.set(archive=archive))
         self.on(self._batch, "value", lambda size: state.set(batch_size=size))
-        self.on(self._rows, "page", lambda page: state.set(page=page))
-        self.on(self._rows, "page_size", lambda size: state.set(page_size=size))
+        self.turns(self._rows)
         self._confirm.on_fire(state.delete)
         state.observe(self._tell, ["told"])
 
@@ -133,16 +137,13 @@ class PlanReview(View):
         self._archive.disabled = not state.archiving
         self._batch.value = state.batch_size
         if shown.plan is not None and shown.by_dag is not None and shown.rows is not None:
-            more = len(shown.by_dag) - _MOST_DAGS
             self._by.put(
                 rows=table_rows(_BY_DAG, shown.by_dag.head(_MOST_DAGS)),
-                total=f"the largest {_MOST_DAGS} of {len(shown.by_dag):,}" if more > 0 else "",
+                total=largest(shown.by_dag, _MOST_DAGS),
             )
             self._rows.put(
                 rows=table_rows(_ROWS, shown.rows),
-                page=shown.page.number,
-                pages=shown.page.pages,
-                page_size=shown.page.size,
+                **at_page(shown.page),
                 total=f"{human_rows(len(shown.plan))}, {human_bytes(shown.plan.value_bytes)}",
             )
         self._looked.value = "" if shown.looked is None else shown.looked._repr_html_()

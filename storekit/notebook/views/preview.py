@@ -19,10 +19,13 @@ from storekit.notebook.state.previewing import DANGERS, GROUPS, PreviewingShown
 from storekit.notebook.views.base import View, row, state_of
 from storekit.notebook.views.cells import (
     Column,
+    at_page,
     bytes_of,
     count_of,
+    fixed,
     heads,
     instant_of,
+    largest,
     margin_of,
     object_of,
     table_rows,
@@ -51,16 +54,13 @@ IN_FORCE = (
     Column("dangers", "danger", text_of("dangers"), sortable=False),
     _RUN,
 )
-UNDER_A_POLICY = tuple(
-    Column(each.name, each.label, each.said, each.numeric, sortable=False)
-    for each in (
-        *_NAMED,
-        Column("written", "written", text_of("written")),
-        Column("rule", "rule", text_of("rule", "the default")),
-        Column("margin", "expiry under it", margin_of()),
-        Column("task_state", "task is", text_of("task_state")),
-        _RUN,
-    )
+UNDER_A_POLICY = fixed(
+    *_NAMED,
+    Column("written", "written", text_of("written")),
+    Column("rule", "rule", text_of("rule", "the default")),
+    Column("margin", "expiry under it", margin_of()),
+    Column("task_state", "task is", text_of("task_state")),
+    _RUN,
 )
 _GROUP_NAMES = {"dag_id": "Dag", "task_id": "task", "key": "key", "reason": "reason"}
 _MOST_GROUPS = 10
@@ -127,10 +127,7 @@ class PreviewTable(View):
         self.on(self._verdict, "value", lambda verdict: state.set(verdict=verdict or None))
         self.on(self._danger, "value", lambda danger: state.set(danger=danger or None))
         self.on(self._group, "value", lambda group: state.set(group=group))
-        self.on(self._table, "sort", lambda _: self._order())
-        self.on(self._table, "descending", lambda _: self._order())
-        self.on(self._table, "page", lambda page: state.set(page=page))
-        self.on(self._table, "page_size", lambda size: state.set(page_size=size))
+        self.turns(self._table, sorts=True)
 
     def offer(self, policies: tuple[Policy, ...]) -> None:
         """Offer these policies beside what is in force. A chosen one that was changed is followed to its new form."""
@@ -151,9 +148,6 @@ class PreviewTable(View):
     def _choose(self, at: int | None) -> None:
         self.state.set(policy=None if at is None or at < 0 else self._policies[at])
 
-    def _order(self) -> None:
-        self.state.set(sort=self._table.sort, descending=self._table.descending)
-
     def draw(self, shown: PreviewingShown) -> None:
         state = self.state
         under = shown.reasons is None
@@ -169,9 +163,7 @@ class PreviewTable(View):
             columns=heads(columns),
             rows=table_rows(columns, shown.rows),
             marks=["delete"] * len(shown.rows) if under else marks(shown.rows),
-            page=shown.page.number,
-            pages=shown.page.pages,
-            page_size=shown.page.size,
+            **at_page(shown.page),
             total=human_rows(shown.page.total),
             sort=state.sort,
             descending=state.descending,
@@ -196,12 +188,11 @@ class PreviewTable(View):
             Column(by, _GROUP_NAMES[by], said, sortable=False),
             *(Column(name, label, made(name), numeric=True, sortable=False) for name, label, made in counted),
         ]
-        more = len(shown.groups) - _MOST_GROUPS
         self._groups.put(
             caption=f"By {_GROUP_NAMES[by]}",
             columns=heads(columns),
             rows=table_rows(columns, shown.groups.head(_MOST_GROUPS)),
-            total=f"the largest {_MOST_GROUPS} of {len(shown.groups):,}" if more > 0 else "",
+            total=largest(shown.groups, _MOST_GROUPS),
         )
 
     def fallback(self) -> str:
