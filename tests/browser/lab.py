@@ -29,15 +29,24 @@ _ANSWERING_TAKES_AT_MOST = 20_000  # ms
 
 _PANEL = "const panel = window.jupyterapp?.shell?.currentWidget; const session = panel?.sessionContext;"
 
-# A callback of a widget that raises writes to no cell: its traceback would be lost.
+# A callback of a widget that raises writes to no cell: its traceback would be lost. Not an error is what JupyterLab does
+# at every start: it asks for the widgets of a kernel that has no ipywidgets yet, over a comm of its own, and the kernel
+# says that it knows neither. So a comm counts only where the kernel had opened it.
 _LISTEN = f"""() => {{ {_PANEL}
     window.storekitRaised = [];
+    const opened = new Set();
+    const greeting = line => line === 'No such comm target registered: jupyter.widget.control'
+        || (line.startsWith('No such comm: ') && !opened.has(line.slice('No such comm: '.length)));
     session.iopubMessage.connect((_, message) => {{
         const asked = message.parent_header.msg_type;
         const told = message.header.msg_type;
+        if (told === 'comm_open') opened.add(message.content.comm_id);
         if (asked === 'execute_request') return;
         if (told === 'error') window.storekitRaised.push(message.content.traceback.join('\\n'));
-        if (told === 'stream' && message.content.name === 'stderr') window.storekitRaised.push(message.content.text);
+        if (told === 'stream' && message.content.name === 'stderr') {{
+            const lines = message.content.text.split('\\n').filter(line => line && !greeting(line));
+            if (lines.length) window.storekitRaised.push(lines.join('\\n'));
+        }}
     }});
 }}"""
 

@@ -84,6 +84,24 @@ def test_a_callback_that_raises_is_not_lost(lab: Lab) -> None:
     assert "ZeroDivisionError" in "\n".join(lab.errors(page))
 
 
+def test_what_jupyterlab_asks_a_kernel_without_widgets_is_no_error_and_a_comm_that_is_lost_is(lab: Lab) -> None:
+    told = "import ipywidgets\nfrom comm import get_comm_manager\nbox = ipywidgets.IntText(description='Days')\nbox"
+    lab.write("comms", ["1", told, "get_comm_manager().comms.pop(box.comm.comm_id)\n'lost'"])
+    page = lab.open("comms")
+    # Said again here, since the page itself may have said it before anybody listened.
+    page.evaluate(
+        """() => { const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+        const comm = kernel.createComm('jupyter.widget.control');
+        comm.open(); comm.send({method: 'request_states'}); }"""
+    )
+    lab.run_all(page)
+    assert lab.errors(page) == []
+    page.get_by_label("Days").fill("3")
+    page.get_by_label("Days").press("Enter")
+    page.wait_for_function("() => window.storekitRaised.length > 0")
+    assert lab.errors(page)[0].startswith("No such comm: ")
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_theme_is_lab_s_own(lab: Lab, theme: str) -> None:
     lab.write("theme", ["1"])
