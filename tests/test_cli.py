@@ -5,11 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import locale
 import os
+import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import storekit, storekit_process
 
 import storekit as sk
 from storekit.clock import ManualClock
@@ -26,19 +33,7 @@ from storekit.testing import HOSTILE_KEYS
 ROOT = Path(__file__).resolve().parent.parent
 AIRFLOW_33 = ROOT / "data" / "fixtures" / "airflow-3.3.2.db"
 NOW = "2026-11-28T00:00:00Z"
-
-
-def storekit(*arguments: str | Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "storekit", *map(str, arguments)],
-        cwd=folder,
-        env={**os.environ, "AIRFLOW_HOME": str(folder), "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **environment},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-        timeout=120,
-    )
+TAKEN = re.compile(r"snapshot of [^)]*")
 
 
 @pytest.fixture
@@ -54,7 +49,7 @@ def hostile(tmp_path: Path) -> Path:
 
 
 def test_preview_is_readable(tmp_path: Path) -> None:
-    done = storekit("preview", AIRFLOW_33, "--now", NOW, folder=tmp_path)
+    done = storekit_process("preview", AIRFLOW_33, "--now", NOW, folder=tmp_path)
     assert done.returncode == 0
     assert done.stderr == ""
     with sk.connect(AIRFLOW_33) as store:
@@ -108,7 +103,9 @@ def test_a_deletion_ahead_of_the_clock_is_refused(old: Path, tmp_path: Path) -> 
     assert "storekit preview --now" in done.stderr
     assert "Traceback" not in done.stderr
     assert rows_of(old) == 4
-    assert "ahead of the clock" in " ".join(storekit("state-store", "clean", "--help", folder=tmp_path).stdout.split())
+    helped = storekit_process("state-store", "clean", "--help", folder=tmp_path)
+    assert helped.returncode == 0
+    assert "ahead of the clock" in " ".join(helped.stdout.split())
 
 
 def test_json_of_a_deletion_and_of_a_skipped_one(old: Path, tmp_path: Path) -> None:
@@ -138,8 +135,13 @@ def test_this_machines_file_says_nothing_of_another_database(old: Path, tmp_path
 
 def test_a_later_airflows_option_is_warned_of_once(old: Path, tmp_path: Path) -> None:
     later = {"AIRFLOW__STATE_STORE__COMPRESSION": "zstd", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{old}"}
-    for command in (["tables"], ["preview"], ["state-store", "clean", "--dry-run"]):
-        done = storekit(*command, folder=tmp_path, **later)
+    for call, command in (
+        (storekit_process, ["tables"]),
+        (storekit, ["tables"]),
+        (storekit, ["preview"]),
+        (storekit, ["state-store", "clean", "--dry-run"]),
+    ):
+        done = call(*command, folder=tmp_path, **later)
         assert done.returncode == 0
         assert done.stderr.count("AIRFLOW__STATE_STORE__COMPRESSION") == 1
         assert done.stderr.startswith("storekit: warning: ")
@@ -299,14 +301,9 @@ def test_json_and_csv_hold_every_key(hostile: Path, tmp_path: Path) -> None:
         rows = as_json["tasks"] if arguments[0] == "tables" else as_json["rows"]
         assert sorted(row["key"] for row in rows) == wanted
         only = ["--store", "tasks"] if arguments[0] == "tables" else []
-        done = subprocess.run(
-            [sys.executable, "-m", "storekit", *map(str, arguments), *only, "--format", "csv"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            check=True,
-        )
-        table = csv.DictReader(io.StringIO(done.stdout.decode(), newline=""))
+        done = storekit(*arguments, *only, "--format", "csv", folder=tmp_path)
+        assert done.returncode == 0
+        table = csv.DictReader(io.StringIO(done.stdout, newline=""))
         assert sorted(row["key"] for row in table) == wanted
 
 
@@ -379,3 +376,60 @@ def test_without_a_url_it_is_what_airflow_configures(tmp_path: Path) -> None:
         AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{AIRFLOW_33}",
     )
     assert len(json.loads(done.stdout)["tasks"]) == 104
+
+
+# --- called in this process as in one of its own ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tables", AIRFLOW_33, "--values", "--limit", "3"],
+        ["tables", "nope.db"],
+        ["preview", AIRFLOW_33, "--now", NOW, "--format", "csv"],
+        ["preview", AIRFLOW_33, "--now", "soon"],
+        ["--version"],
+    ],
+)
+def test_a_call_and_a_process_are_alike(arguments: list[str | Path], tmp_path: Path) -> None:
+    called = storekit(*arguments, folder=tmp_path, COLUMNS="100")
+    started = storekit_process(*arguments, folder=tmp_path, COLUMNS="100")
+    assert called.returncode == started.returncode
+    assert called.stdout.replace("\r\n", "\n") == started.stdout
+    assert called.stderr == started.stderr
+
+
+def test_a_command_leaves_the_process_as_it_was(hostile: Path, old: Path, tmp_path: Path) -> None:
+    def state() -> tuple[object, ...]:
+        return (
+            dict(os.environ),
+            Path.cwd(),
+            sys.stdout,
+            sys.stderr,
+            list(sys.path),
+            list(warnings.filters),
+            warnings.showwarning,
+            sys.excepthook,
+            {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)},
+            locale.setlocale(locale.LC_ALL),
+            time.tzname,
+            threading.active_count(),
+        )
+
+    later = {"AIRFLOW__STATE_STORE__COMPRESSION": "zstd"}
+    commands: list[list[str | Path]] = [
+        ["tables", hostile, "--limit", "1"],
+        ["preview", AIRFLOW_33, "--now", NOW, "--by", "dag_id,key"],
+        ["preview", "nope.db"],
+        ["clean", old, "--now", PAST],
+        ["simulate", AIRFLOW_33, "--now", "2100-01-01T00:00:00Z", "--days", "soon"],
+        ["state-store", "clean", old, "--dry-run", "--now", PAST, "--format", "csv"],
+        ["--help"],
+    ]
+    first = [storekit(*each, folder=tmp_path, **later) for each in commands]  # imports, and pools, once
+    before = state()
+    again = [storekit(*each, folder=tmp_path, **later) for each in commands]
+    assert state() == before
+    for once, twice in zip(first, again, strict=True):
+        assert TAKEN.sub("", twice.stdout) == TAKEN.sub("", once.stdout)
+        assert (twice.returncode, twice.stderr) == (once.returncode, once.stderr)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from test_cli import storekit
+from commands import storekit
 
 import storekit as sk
 from storekit.clock import ManualClock

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli import AIRFLOW_33, ROOT, storekit
+from commands import storekit_process
+from test_cli import AIRFLOW_33, ROOT
 
 import storekit as sk
 from storekit.cli import main
@@ -491,14 +492,14 @@ def test_a_process_of_its_own_on_a_live_database(tmp_path: Path) -> None:
         'default_retention_days = 14\n[[rules]]\nkey = "job*"\nretention = "never"\n'
     )
     before = AIRFLOW_33.read_bytes()
-    done = storekit("simulate", AIRFLOW_33, "--policy", "two-weeks.toml", "--mode", "as-if", folder=tmp_path)
+    done = storekit_process("simulate", AIRFLOW_33, "--policy", "two-weeks.toml", "--mode", "as-if", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     name, *numbers = cells(done.stdout, "two-weeks")
     assert (name, len(numbers)) == ("two-weeks", 7)
     assert numbers[0] == cells(done.stdout, "as written")[1]
     assert load_policies(tmp_path / "two-weeks.toml")[0].name in done.stdout
     assert AIRFLOW_33.read_bytes() == before
-    refused = storekit("simulate", AIRFLOW_33, folder=tmp_path)
+    refused = storekit_process("simulate", AIRFLOW_33, folder=tmp_path)
     assert (refused.returncode, refused.stdout) == (2, "")
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import storekit
 from parts import Sandboxes, require, server_url
 from stores import open_store
-from test_cli import storekit
 
 import storekit as sk
 from storekit.clock import ManualClock
