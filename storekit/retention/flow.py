@@ -84,18 +84,20 @@ def flow_of(newest: Sighting, earlier: Sequence[Sighting] = ()) -> Flow:
     """
     edges, lasting_us = _kinds_of(newest)
     sightings = [newest, *sorted(earlier, key=lambda each: -each.taken_us)]
-    days = _days_seen(sightings)
+    looks = [_look(each, edges, lasting_us) for each in sightings]
     kinds = len(edges)
+    days_of = _days_seen(sightings, looks, kinds)
+    days = int(days_of.max(initial=1))
     counts = np.zeros((days, 2 * kinds))
     seen = np.zeros((days, 2 * kinds), np.bool_)
     ends = newest.taken_us - DAY_US * np.arange(days - 1, -1, -1, dtype=np.int64)
-    looks = [_look(each, edges, lasting_us) for each in sightings]
     for sighting, look in zip(sightings, looks, strict=True):
         # From the newest back: an earlier snapshot counts its days again, and knows more.
         _count(sighting, *look, ends, counts, seen)
     kind, usable, visible_us = looks[0]
-    # Of the days that are counted; the first row's own day, seen in part, is none of them.
-    counted = usable & (newest.taken_us - newest.rows.updated_us <= days * DAY_US)
+    seen[np.arange(days)[:, None] < days - np.tile(days_of, 2)] = False
+    counted = usable.copy()
+    counted[usable] = newest.taken_us - newest.rows.updated_us[usable] <= days_of[kind[usable]] * DAY_US
     _count_short(newest, kind, counted, visible_us, counts, seen)
     _forget_before_begin(counts, seen)
     names = tuple(_name(each) for each in lasting_us)
@@ -104,7 +106,7 @@ def flow_of(newest: Sighting, earlier: Sequence[Sighting] = ()) -> Flow:
     history = DailyHistory(
         first, counts, seen, names=(*(f"rows {each}" for each in names), *(f"bytes {each}" for each in names))
     )
-    return Flow(history, kind, counted, np.minimum(visible_us / DAY_US, float(days)), _uncleaned(newest))
+    return Flow(history, kind, counted, np.minimum(visible_us / DAY_US, days_of), _uncleaned(newest))
 
 
 def _kinds_of(newest: Sighting) -> tuple[Int64s, Int64s]:
@@ -174,10 +176,23 @@ def _below(steps: Int64s, kinds: Int64s) -> npt.NDArray[np.intp]:
     return np.maximum(np.searchsorted(kinds, steps, side="right") - 1, 0)
 
 
-def _days_seen(sightings: Sequence[Sighting]) -> int:
+def _days_seen(
+    sightings: Sequence[Sighting],
+    looks: Sequence[tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_], Int64s]],
+    kinds: int,
+) -> Int64s:
+    """Return for each kind over how many days it is counted: the same for all, or one more."""
     firsts = [int(each.rows.updated_us[~each.rows.is_asset].min()) for each in sightings if (~each.rows.is_asset).any()]
-    # The day of the first row is seen in part only.
-    return max(1, min(MOST_DAYS, (sightings[0].taken_us - min(firsts)) // DAY_US)) if firsts else 1
+    if not firsts:
+        return np.ones(kinds, np.int64)
+    # The day of the first row is seen in part only, and would make a rate too small.
+    whole = (sightings[0].taken_us - min(firsts)) // DAY_US
+    # But what was written on it alone would be forecast as zeros, as if that were known.
+    ever, late = (np.zeros(kinds, np.bool_) for _ in range(2))
+    for sighting, (kind, usable, _) in zip(sightings, looks, strict=True):
+        ever[kind[usable]] = True
+        late[kind[usable & (sightings[0].taken_us - sighting.rows.updated_us < whole * DAY_US)]] = True
+    return np.clip(whole + (ever & ~late), 1, MOST_DAYS).astype(np.int64)
 
 
 def _count(

@@ -102,3 +102,23 @@ def test_uncleaned_rows_lengthen_what_is_seen() -> None:
     whole = seen(written, lived, cleaned=False)
     assert whole.history.seen[:, 0].sum() == 39
     assert whole.uncleaned_us == pytest.approx(33 * DAY_US, rel=0.01)
+
+
+@pytest.mark.parametrize("hours", [1, 23, 24, 25, 47, 100, 166, 167, 168, 169, 200])
+def test_what_was_written_in_the_first_hours_alone_is_counted_at_every_hour_after(hours: int) -> None:
+    """A store that was filled once and read later: its rows lie in a day that is seen in part."""
+    hour = DAY_US // 24
+    written = [NOW_US - hours * hour - number * hour // 60 for number in range(40)]
+    flow = seen([*written, *written], [30 * DAY_US] * 40 + [NO_EXPIRY] * 40)
+    assert rate(flow) * len(flow.history.counts) == pytest.approx(80)
+    assert flow.counted.all()
+
+
+def test_a_day_seen_in_part_is_counted_for_no_kind_that_was_written_later() -> None:
+    base, lived = daily(24, 30 * DAY_US, 7)
+    begins = NOW_US - 7 * DAY_US - DAY_US // 2
+    half_a_day = [begins + number * DAY_US // 24 for number in range(12)]
+    flow = seen([*base, *half_a_day, begins], [*lived, *([30 * DAY_US] * 12), NO_EXPIRY])
+    assert rate(flow) == pytest.approx(24 + 1 / 8)
+    assert flow.windows.tolist() == [7, 8]
+    assert flow.counted.sum() == 24 * 7 + 1
