@@ -96,8 +96,22 @@ class _Accessor:
 
         An expired key that is not cleaned up yet is still served.
 
+        Parameters
+        ----------
+        key
+            1 to 512 characters.
+        default
+            What is returned where the key does not exist.
+
+        Returns
+        -------
+        JSON value
+            Equal to what `set` was given last; never None but as ``default``.
+
         Raises
         ------
+        InvalidKeyError
+            If no store can hold the key.
         UnresolvedReferenceError
             If the row holds a reference, or text that is not JSON, and no worker-side backend is configured.
         """
@@ -112,8 +126,15 @@ class _Accessor:
     def delete(self, key: str) -> None:
         """Delete ``key``: the row first, then the object it pointed at. No effect where it does not exist.
 
+        Parameters
+        ----------
+        key
+            1 to 512 characters.
+
         Raises
         ------
+        InvalidKeyError
+            If no store can hold the key.
         OrphanedObjectError
             If the row is gone but the object could not be removed.
         """
@@ -136,6 +157,11 @@ class _Accessor:
         ----------
         all_map_indices
             Clear every mapped instance of the task, not only this one. No effect on assets.
+
+        Raises
+        ------
+        OrphanedObjectError
+            If the rows are gone but the objects could not be removed.
         """
         self._backend.clear(self._scope, all_map_indices=all_map_indices)
         if self._worker is not None:
@@ -278,6 +304,8 @@ class TaskStoreAccessor(_Accessor):
             If the key or the value cannot be stored; the type is named.
         DagRunNotFoundError
             If the scope's DagRun does not exist.
+        ValueError, TypeError
+            If ``retention`` is negative or ends after the year 9999, or is no timedelta.
 
         Warns
         -----
@@ -362,12 +390,24 @@ class AssetStoreAccessor(_Accessor):
         return f"AssetStoreAccessor({self._scope})"
 
     def set(self, key: str, value: JsonValue) -> None:
-        """Write or overwrite ``key``; parameters and errors as for `TaskStoreAccessor.set`, without an expiry.
+        """Write or overwrite ``key``. It has no expiry.
+
+        Parameters
+        ----------
+        key, value
+            As for `TaskStoreAccessor.set`.
 
         Raises
         ------
+        InvalidKeyError, InvalidValueError, InvalidValueTypeError
+            As for `TaskStoreAccessor.set`.
         AssetNotFoundError
             If the asset does not exist or, named by name or URI, is not active.
+
+        Warns
+        -----
+        LargeValueWarning
+            As for `TaskStoreAccessor.set`.
         """
         text = self._stored_text(key, value)
         self._warn_if_large(key, text)

@@ -18,7 +18,7 @@ class Clock(Protocol):
     """Anything that tells the present instant."""
 
     def now(self) -> datetime:
-        """Return the present instant, aware and in UTC."""
+        """Return the present instant, an aware datetime in UTC."""
         ...
 
 
@@ -26,6 +26,7 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
+        """Return the machine's present instant, an aware datetime in UTC."""
         return datetime.now(UTC)
 
     def __repr__(self) -> str:
@@ -39,21 +40,54 @@ class ManualClock:
     ----------
     at
         The instant to start from; aware.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If ``at`` is naive, or no datetime.
     """
 
     def __init__(self, at: datetime) -> None:
         self._now = as_utc(at)
 
     def now(self) -> datetime:
+        """Return the instant at which it stands, an aware datetime in UTC."""
         return self._now
 
     def advance(self, by: timedelta) -> datetime:
-        """Move forward by ``by`` (backward if negative: clocks do that) and return the new instant."""
+        """Move forward by ``by`` (backward if negative: clocks do that) and return the new instant.
+
+        Parameters
+        ----------
+        by
+            How far.
+
+        Returns
+        -------
+        datetime
+            Where it stands now, aware, in UTC.
+
+        Raises
+        ------
+        OverflowError
+            If that leaves the years 1 to 9999; it stays where it was.
+        """
         self._now += by
         return self._now
 
     def set(self, at: datetime) -> None:
-        """Move to ``at``."""
+        """Move to ``at``.
+
+        Parameters
+        ----------
+        at
+            The instant, aware; also one before the present.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If ``at`` is naive, or no datetime; it stays where it was.
+        """
         self._now = as_utc(at)
 
     def __repr__(self) -> str:

@@ -69,6 +69,11 @@ def connect(
         What `Store.snapshot` takes its instant from, and `Store.backend` stamps and cleans by; by default the
         backend's, or the system's.
 
+    Returns
+    -------
+    Store
+        Open until its `Store.close`; a context manager, too.
+
     Raises
     ------
     ConnectError, MissingDriverError
@@ -235,9 +240,14 @@ class Store:
         where: Where | None = None,
         dtype_backend: DtypeBackend | None = None,
     ) -> pd.DataFrame:
-        """Return the asset store, one row per entry; parameters and errors as for `tasks`.
+        """Return the asset store, one row per entry, in the database's order.
 
-        ``where`` takes ``asset_id``, ``asset_name``, ``asset_uri`` and ``key``.
+        Parameters
+        ----------
+        values, decode, dtype_backend
+            As for `tasks`.
+        where
+            As for `tasks`, on ``asset_id``, ``asset_name``, ``asset_uri`` and ``key``.
 
         Returns
         -------
@@ -246,6 +256,11 @@ class Store:
             ``key``, ``value`` (str), ``value_bytes`` (int64), ``updated_at`` (datetime64[us, UTC]),
             ``last_updated_by_kind``, ``…_dag_id``, ``…_run_id``, ``…_task_id`` (str; NaN: not recorded),
             ``last_updated_by_map_index`` (Int64).
+
+        Raises
+        ------
+        QueryError, ConnectError
+            As for `tasks`.
         """
         return self.scan_assets(values=values or decode, where=where).to_pandas(
             dtype_backend=dtype_backend, decode=decode
@@ -264,6 +279,12 @@ class Store:
             Rows per batch at most, 1 or more; None: the driver's choice. The values of a batch must be less than
             2 GiB together. PostgreSQL's driver fills batches by size and does not heed it.
 
+        Returns
+        -------
+        TableScan
+            Nothing is read before it is asked for. Its columns are those of `tasks`; `TableScan.schema` has their Arrow
+            types.
+
         Raises
         ------
         QueryError
@@ -275,12 +296,41 @@ class Store:
     def scan_assets(
         self, *, values: bool = True, where: Where | None = None, batch_rows: int | None = None
     ) -> TableScan:
-        """Return the asset store as a stream; parameters and errors as for `scan_tasks`."""
+        """Return the asset store as a stream; see `TableScan`.
+
+        Parameters
+        ----------
+        values, batch_rows
+            As for `scan_tasks`.
+        where
+            As for `assets`.
+
+        Returns
+        -------
+        TableScan
+            Its columns are those of `assets`.
+
+        Raises
+        ------
+        QueryError
+            As for `scan_tasks`.
+        """
         statement = scan_assets(self.layout, self._dialect, values=values, where=where)
         return self._scan(statement, ASSETS, values=values, batch_rows=batch_rows)
 
     def counts(self) -> Mapping[str, int]:
-        """Return how many rows ``tasks`` and ``assets`` have."""
+        """Return how many rows the two tables have, as the database counts them now.
+
+        Returns
+        -------
+        Mapping of str to int
+            ``"tasks"`` and ``"assets"``, each with its rows.
+
+        Raises
+        ------
+        ConnectError
+            If the database cannot be read.
+        """
         tasks, assets = self._database.run(lambda connection: connection.execute(count_rows(self.layout)).one())
         return {"tasks": tasks, "assets": assets}
 
@@ -295,7 +345,13 @@ class Store:
         Parameters
         ----------
         progress
-            Called with (rows read, rows in all) while reading.
+            Called with (rows read, rows in all) while reading. What it raises ends the reading.
+
+        Returns
+        -------
+        Snapshot
+            Of the instant that the store's clock told before the reading: ``snapshot.info.taken_at``. It lives on when
+            the store is closed.
 
         Raises
         ------

@@ -158,17 +158,38 @@ class Advice:
 
     @property
     def front(self) -> pd.DataFrame:
-        """Return the candidates on the Pareto front: the columns of `candidates`."""
+        """Return the candidates on the Pareto front, fewest bytes first.
+
+        Returns
+        -------
+        DataFrame
+            As `candidates`: policy (str), on_front (bool; True in all), kept_rows, kept_bytes, kept_rows_low,
+            kept_bytes_low, freed_rows, freed_bytes, freed_rows_high, freed_bytes_high, risk_rows, unfinished_rows,
+            orphaning_rows, recent_rows (int64), newest_lost (timedelta64[us]), beaten_by, same_as (str; missing in
+            all).
+        """
         return self.candidates[self.candidates["on_front"]].reset_index(drop=True)
 
     def risks(self, policy: str | Policy, *, limit: int | None = None, offset: int = 0) -> pd.DataFrame:
         """Return the rows that a candidate puts at risk, by natural key.
+
+        Parameters
+        ----------
+        policy
+            One of the candidates, or its name.
+        limit, offset
+            Which part of them; None: all from ``offset`` on.
 
         Returns
         -------
         DataFrame
             The columns of `Simulation.difference` from store to written, then rule (str; missing: none),
             expires_under (datetime64[us, UTC]), reason (str: all that apply).
+
+        Raises
+        ------
+        QueryError
+            If there is no such candidate, or ``limit`` or ``offset`` is no number of rows.
         """
         run = PolicyRun(self.simulation._policy(policy), self.simulation.setting)
         unfinished, orphaning, recent = self._risks(run)

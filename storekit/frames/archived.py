@@ -64,6 +64,13 @@ class Archive:
 
         Each part is read twice: it is checked whole before its first row is handed out.
 
+        Returns
+        -------
+        pyarrow.RecordBatchReader
+            The columns of `storekit.frames.contract.TASKS`, values included: dag_id, run_id, task_id (string),
+            map_index (int64), region_id, key, value (string), value_bytes (int64), updated_at, expires_at
+            (timestamp[us, UTC]), never_expire (bool).
+
         Raises
         ------
         ArchiveError
@@ -122,6 +129,11 @@ def open_archive(path: str | Path) -> Archive:
     ----------
     path
         The folder.
+
+    Returns
+    -------
+    Archive
+        What is in it. One whose cleanup was cut off opens too: its ``complete`` is False.
 
     Raises
     ------

@@ -81,6 +81,12 @@ class Plan:
 
         May be called again and again. Each batch is checked before it is handed out, and the whole at the end.
 
+        Returns
+        -------
+        pyarrow.RecordBatchReader
+            dag_id, run_id, task_id (string), map_index (int64), region_id, key (string), updated_at, expires_at
+            (timestamp[us, UTC]), value_bytes (int64).
+
         Raises
         ------
         PlanError
@@ -121,6 +127,11 @@ class Plan:
         DataFrame
             dag_id, run_id, task_id (str), map_index (int64), region_id, key (str), updated_at, expires_at
             (datetime64[us, UTC]), value_bytes (int64).
+
+        Raises
+        ------
+        QueryError
+            If ``limit`` or ``offset`` is no number of rows.
         """
         check_page(limit, offset)
         batches = self._source.batches(limit=None if limit is None else int(limit), offset=int(offset))
@@ -155,7 +166,7 @@ class Plan:
         return answer_frame(table.take(pc.sort_indices(table, sort_keys=order)))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Save as one Parquet file, whole or not at all, and return its path. The file is for this user alone.
+        """Save as one Parquet file, whole or not at all. The file is for this user alone; `open_plan` opens it.
 
         Parameters
         ----------
@@ -163,6 +174,11 @@ class Plan:
             The file; its folder must exist.
         overwrite
             Replace a saved plan. Anything else is never replaced.
+
+        Returns
+        -------
+        Path
+            ``path``.
 
         Raises
         ------
@@ -174,7 +190,7 @@ class Plan:
         return Path(path)
 
     def check_for(self, *, layout: str, database_id: str, database: str) -> None:
-        """Raise PlanError unless the plan is for this database.
+        """Refuse a database that the plan is not for.
 
         Parameters
         ----------
@@ -184,6 +200,11 @@ class Plan:
             Of the database, as `SnapshotInfo.database_id`; where the plan has none, the texts are compared.
         database
             Its name without credentials.
+
+        Raises
+        ------
+        PlanError
+            If the plan is for another database, or the layout has changed since it was made.
         """
         info = self.info
         ours, theirs = plain(info.database), plain(database)
@@ -203,7 +224,18 @@ class Plan:
             )
 
     def equals(self, other: Plan) -> bool:
-        """Tell whether the other plan has equal metadata and equal rows; their hash says so."""
+        """Tell whether the other plan has equal metadata and equal rows; their hash says so.
+
+        Parameters
+        ----------
+        other
+            A plan, such as this one saved and opened again.
+
+        Returns
+        -------
+        bool
+            True if ``info`` is equal, and with it the hash over all rows.
+        """
         return self.info == other.info
 
     def __arrow_c_schema__(self) -> Any:
@@ -267,6 +299,11 @@ def open_plan(path: str | Path) -> Plan:
     ----------
     path
         As given to `Plan.save`.
+
+    Returns
+    -------
+    Plan
+        Equal to the one that was saved. Its rows stay in the file and are read from there.
 
     Raises
     ------

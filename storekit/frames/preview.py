@@ -162,7 +162,24 @@ class Preview:
         return answer_frame(self.groups(*columns))
 
     def groups(self, *columns: str) -> pa.Table:
-        """Return what `by` returns, as an Arrow table."""
+        """Return what `by` returns, as an Arrow table.
+
+        Parameters
+        ----------
+        *columns
+            As for `by`.
+
+        Returns
+        -------
+        pyarrow.Table
+            The columns asked for (each of the snapshot's type), then deleted, deleted_bytes, kept, kept_bytes (int64),
+            next_expiry (timestamp[us, UTC]; null: no kept row expires). In the order of `by`.
+
+        Raises
+        ------
+        QueryError
+            As for `by`.
+        """
         table = self._snapshot._engine.query("preview_by", self._values, keys=columns, allowed=GROUP_COLUMNS)
         schema = pa.schema(
             [
@@ -194,6 +211,11 @@ class Preview:
             store, dag_id, run_id, task_id (str), map_index (Int64), region_id, asset_name, asset_uri, key (str),
             value_bytes (int64), updated_at, expires_at (datetime64[us, UTC]), verdict, reason (str), margin
             (timedelta64[us]: expiry less ``now``; missing without an expiry).
+
+        Raises
+        ------
+        QueryError
+            If ``limit`` or ``offset`` is no number of rows, or ``verdict`` none of these.
         """
         return answer_frame(self.batches(verdict=verdict, limit=limit, offset=offset).read_all())
 
@@ -226,9 +248,30 @@ class Preview:
         limit: int | None = None,
         offset: int = 0,
     ) -> pd.DataFrame:
-        """Return the rows in one danger: the columns and the order of `rows`, then task_state (str), run_started_at.
+        """Return the rows in one danger, in the order of `rows`.
 
-        Parameters and errors as for `dangers` and `rows`; ``db-clean`` needs ``db_clean_before``.
+        Parameters
+        ----------
+        danger
+            A `storekit.frames.dangers.Danger`, or its text, such as ``"inactive-asset"``.
+        db_clean_before
+            As for `dangers`; ``db-clean`` needs it.
+        limit, offset
+            Which part of them; None: all from ``offset`` on.
+
+        Returns
+        -------
+        DataFrame
+            store, dag_id, run_id, task_id (str), map_index (Int64), region_id, asset_name, asset_uri, key (str),
+            value_bytes (int64), updated_at, expires_at (datetime64[us, UTC]), verdict, reason (str), margin
+            (timedelta64[us]: expiry less ``now``; missing without an expiry), task_state (str), run_started_at
+            (datetime64[us, UTC]).
+
+        Raises
+        ------
+        QueryError
+            If there is no such danger, ``db-clean`` has no ``db_clean_before``, ``limit`` or ``offset`` is no number of
+            rows; and as for `dangers`.
         """
         return answer_frame(danger_rows(self, danger, db_clean_before, limit=limit, offset=offset))
 
@@ -239,7 +282,27 @@ class Preview:
         limit: int | None = None,
         offset: int = 0,
     ) -> pa.RecordBatchReader:
-        """Return what `rows` returns as a stream of Arrow batches, in bounded memory."""
+        """Return what `rows` returns as a stream of Arrow batches, in bounded memory.
+
+        Parameters
+        ----------
+        verdict, limit, offset
+            As for `rows`.
+
+        Returns
+        -------
+        pyarrow.RecordBatchReader
+            store, dag_id, run_id, task_id (string), map_index (int64), region_id, asset_name, asset_uri, key (string),
+            value_bytes (int64), updated_at, expires_at (timestamp[us, UTC]), verdict, reason (string), margin
+            (duration[us]). To be read once.
+
+        Raises
+        ------
+        QueryError
+            As for `rows`.
+        SnapshotError
+            If the snapshot is closed.
+        """
         if verdict not in ("delete", "keep", None):
             raise QueryError(f"there is no verdict {verdict!r}", hint="'delete', 'keep', or None for both")
         check_page(limit, offset)
@@ -283,6 +346,11 @@ class Preview:
         overwrite
             Replace an existing file.
 
+        Returns
+        -------
+        str or Path
+            The text where ``path`` is None, else the path that was written.
+
         Raises
         ------
         QueryError
@@ -302,7 +370,21 @@ class Preview:
         """Write the rows as CSV in UTF-8, or return it as text; margins are ``margin_us``.
 
         Keys are written as they are: a spreadsheet may take one that starts with ``=`` for a formula.
-        Parameters and errors as for `to_json`.
+
+        Parameters
+        ----------
+        path, verdict, overwrite
+            As for `to_json`.
+
+        Returns
+        -------
+        str or Path
+            As for `to_json`.
+
+        Raises
+        ------
+        QueryError
+            As for `to_json`.
         """
         from storekit.frames.exports import write_csv
 
@@ -315,7 +397,25 @@ class Preview:
         verdict: Literal["delete", "keep"] | None = "delete",
         overwrite: bool = False,
     ) -> Path:
-        """Write the rows as Parquet, in the columns of `rows`. Parameters and errors as for `to_json`."""
+        """Write the rows as Parquet, in the columns and types of `batches`.
+
+        Parameters
+        ----------
+        path
+            The file. It appears whole or not at all.
+        verdict, overwrite
+            As for `to_json`.
+
+        Returns
+        -------
+        Path
+            The path that was written.
+
+        Raises
+        ------
+        QueryError
+            As for `to_json`.
+        """
         from storekit.frames.exports import write_parquet
 
         return write_parquet(self, path, verdict=verdict, overwrite=overwrite)

@@ -72,7 +72,12 @@ class TableScan:
 
     @contextmanager
     def reader(self) -> Iterator[pa.RecordBatchReader]:
-        """Open the table as a `pyarrow.RecordBatchReader`, to be read inside the ``with`` block.
+        """Open the table, to be read inside the ``with`` block.
+
+        Yields
+        ------
+        pyarrow.RecordBatchReader
+            Of `schema`. To be read once; the connection closes with the block.
 
         Raises
         ------
@@ -99,7 +104,18 @@ class TableScan:
         return stream.__arrow_c_stream__(requested_schema)
 
     def to_arrow(self) -> pa.Table:
-        """Return the whole table as a `pyarrow.Table` of `schema`."""
+        """Return the whole table as an Arrow table.
+
+        Returns
+        -------
+        pyarrow.Table
+            Of `schema`: string, int64, bool and timestamp[us, UTC].
+
+        Raises
+        ------
+        ConnectError
+            If the database cannot be read, or holds a cell that cannot be.
+        """
         return self._whole(lambda reader: reader.read_all())
 
     def to_pandas(self, dtype_backend: DtypeBackend = None, *, decode: bool = False) -> pd.DataFrame:
@@ -135,10 +151,26 @@ class TableScan:
         return _decoded(frame) if decode else frame
 
     def frames(self, dtype_backend: DtypeBackend = None, *, decode: bool = False) -> Iterator[pd.DataFrame]:
-        """Iterate DataFrames, one per record batch: for a store larger than memory.
+        """Iterate DataFrames, one per record batch: for a store larger than memory. An empty table gives none.
 
-        Parameters and dtypes are those of `to_pandas`; each frame's index starts at 0. An empty table gives no
-        frame.
+        Parameters
+        ----------
+        dtype_backend, decode
+            As for `to_pandas`.
+
+        Yields
+        ------
+        pandas.DataFrame
+            The columns and dtypes of `to_pandas`: for tasks dag_id, run_id, task_id (str), map_index (int64),
+            region_id, key, value (str), value_bytes (int64), updated_at, expires_at (datetime64[us, UTC]), never_expire
+            (boolean); with ``decode``, decoded (object), decode_error (str). Each frame's index starts at 0.
+
+        Raises
+        ------
+        QueryError
+            As for `to_pandas`, at the call.
+        ConnectError
+            As for `to_pandas`, while it is iterated.
         """
         self._check_decode(decode)
         return self._frames(dtype_backend, decode=decode)

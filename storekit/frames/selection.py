@@ -165,7 +165,28 @@ class Selection:
     def batches(
         self, limit: int | None = None, offset: int = 0, *, sort: str | None = None, descending: bool = False
     ) -> pa.RecordBatchReader:
-        """Return what `rows` returns as a stream of Arrow batches, in bounded memory."""
+        """Return what `rows` returns as a stream of Arrow batches, in bounded memory.
+
+        Parameters
+        ----------
+        limit, offset, sort, descending
+            As for `rows`.
+
+        Returns
+        -------
+        pyarrow.RecordBatchReader
+            store, dag_id, run_id, task_id (string), map_index (int64), region_id (string), asset_id (int64),
+            asset_name, asset_uri (string), active (bool), key (string), value_bytes (int64), updated_at, expires_at
+            (timestamp[us, UTC]), never_expire (bool), writer, task_state (string), is_reference (bool), verdict, reason
+            (string), margin (duration[us]), dangers (string). To be read once.
+
+        Raises
+        ------
+        QueryError
+            As for `rows`.
+        SnapshotError
+            If the snapshot is closed.
+        """
         check_page(limit, offset)
         return self._stream(sorted_by(sort, descending), int(offset), NO_LIMIT if limit is None else int(limit))
 

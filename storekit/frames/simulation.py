@@ -166,7 +166,14 @@ class Simulation:
 
     @property
     def written(self) -> pd.DataFrame:
-        """How the rows were written, as `Snapshot.written`: of the whole snapshot, for it is told from all rows."""
+        """Return how the rows were written: of the whole snapshot, for it is told from all rows.
+
+        Returns
+        -------
+        DataFrame
+            As `Snapshot.written`: written (str), retention (timedelta64[us]), rows, value_bytes, tasks, dags (int64),
+            first_written_at, last_written_at (datetime64[us, UTC]), skew (timedelta64[us]), because (str).
+        """
         return self._snapshot.written(defaults=self._defaults, skew=self._skew)
 
     @cached_property
@@ -311,10 +318,22 @@ class Simulation:
     def gone_by(self, policy: str | Policy, *columns: str, at: datetime | str | None = None) -> pd.DataFrame:
         """Return how many rows, and bytes, `gone` holds, by ``dag_id``, ``task_id`` or ``key``.
 
+        Parameters
+        ----------
+        policy, at
+            As for `gone`.
+        *columns
+            What to group by.
+
         Returns
         -------
         DataFrame
-            The columns asked for (none: one line), rows, value_bytes (int64). Most bytes first.
+            The columns asked for (str; none: one line), rows, value_bytes (int64). Most bytes first.
+
+        Raises
+        ------
+        QueryError
+            If there is no such policy or column, a column is named twice, or ``at`` lies outside the simulation.
         """
         return self._fates.gone_by(self._run(policy), self._instant(at), columns)
 
@@ -324,11 +343,23 @@ class Simulation:
         A row counts if its task instance is not finished and a cleanup within ``retry_wait`` of ``now`` deletes it;
         ``reason`` says which. How long the task really waits, the database does not say.
 
+        Parameters
+        ----------
+        policy
+            One of this simulation, or its name.
+        limit, offset
+            Which part of them, by natural key; None: all from ``offset`` on.
+
         Returns
         -------
         DataFrame
-            The columns of `difference` from store to written, then rule (str), expires_under (datetime64[us, UTC]) and
-            reason (str).
+            The columns of `difference` from store to written, then rule (str; missing: none), expires_under
+            (datetime64[us, UTC]) and reason (str).
+
+        Raises
+        ------
+        QueryError
+            If there is no such policy, or ``limit`` or ``offset`` is no number of rows.
         """
         return self._fates.unsafe(self._run(policy), limit, offset)
 
@@ -360,10 +391,25 @@ class Simulation:
     ) -> str:
         """Return in words what a policy does to a row: how it was written, which rule takes it, when it goes.
 
+        Parameters
+        ----------
+        policy
+            One of this simulation, or its name.
+        dag_id, task_id, key
+            Of a task's row, exactly.
+        run_id, map_index
+            Of the row too, where several have the same Dag, task and key; None: any. -1 is a task that is not mapped.
+
+        Returns
+        -------
+        str
+            A few lines.
+
         Raises
         ------
         QueryError
-            If there is no such row, or more than one: then tell ``run_id`` and ``map_index``.
+            If there is no such policy; if there is no such row, or more than one: then tell ``run_id`` and
+            ``map_index``; if the simulation is of other rows only.
         """
         for name, text in (("dag_id", dag_id), ("task_id", task_id), ("key", key)):
             if self.selection.get(name, text) != text:

@@ -69,6 +69,11 @@ class Snapshot:
         threads
             For queries; None: DuckDB's choice.
 
+        Returns
+        -------
+        Snapshot
+            It holds the rows in memory, or in the private temporary directory.
+
         Raises
         ------
         SnapshotError
@@ -172,10 +177,23 @@ class Snapshot:
     def preview(self, now: datetime | str | None = None) -> Preview:
         """Return what time-based cleanup would delete and keep, and why.
 
+        The rule is `storekit.retention.judge`. A policy that is not in force: `simulate`.
+
         Parameters
         ----------
         now
-            The instant of the cleanup: aware, or ISO text with a zone; None: when the snapshot was taken.
+            The instant of the cleanup: aware, or ISO text with a zone; None: when the snapshot was taken. Rows that
+            expire at this very instant are kept.
+
+        Returns
+        -------
+        Preview
+            Totals, reasons, groups, rows and dangers; each is computed when it is asked for.
+
+        Raises
+        ------
+        QueryError
+            If ``now`` has no zone or is no instant.
         """
         from storekit.frames.preview import Preview
 
@@ -211,18 +229,25 @@ class Snapshot:
             Only rows of these, exactly.
         writer
             Of asset rows, who wrote them last: ``"task"``, ``"watcher"``, ``"api"`` or ``"not recorded"``.
-        verdict, reason
-            What cleanup at ``now`` would do with a row, ``"delete"`` or ``"keep"``, and why: a value of
-            `storekit.retention.Reason`.
+        verdict
+            What cleanup at ``now`` would do with a row: ``"delete"`` or ``"keep"``.
+        reason
+            Why it would: a `storekit.retention.Reason` or its text, such as ``"expired"``, ``"not-yet-expired"`` or
+            ``"asset-row"``.
         danger
             What else endangers a row at ``now``: a value of `storekit.frames.dangers.Danger` but ``db-clean``.
         now
             The instant of the cleanup: aware, or ISO text with a zone; None: when the snapshot was taken.
 
+        Returns
+        -------
+        Selection
+            The rows that pass; each answer is computed when it is asked for, and no row is held.
+
         Raises
         ------
         QueryError
-            If one of these cannot be.
+            If one of these cannot be. A name that no row has is no error: nothing passes.
 
         Examples
         --------
@@ -255,6 +280,20 @@ class Snapshot:
             As for `preview`.
         progress
             Called with (rows hashed, rows in all). What it raises ends it there.
+
+        Returns
+        -------
+        Plan
+            Its rows stay in this snapshot; `Plan.save` writes them out.
+
+        Raises
+        ------
+        QueryError
+            As for `preview`.
+        PlanError
+            If two rows have one natural key, so that a plan could not tell them apart.
+        SnapshotError
+            If the snapshot is closed.
         """
         from storekit.frames.plan import plan_of
 
@@ -365,7 +404,36 @@ class Snapshot:
     ) -> Simulation:
         """Play retention policies over the snapshot and over what may be written after it.
 
-        Parameters, results and errors: `storekit.frames.simulation.Simulation`.
+        What each parameter may be in full: `storekit.frames.simulation.Simulation`.
+
+        Parameters
+        ----------
+        policies
+            One or several, with distinct names.
+        horizon
+            How long, from ``now`` on, its end included: a timedelta, or text such as ``"90d"``.
+        mode
+            ``"forward"``: the policies meet future writes; ``"as-if"``: as if they had been in force at each write.
+        now
+            The first cleanup: aware, or ISO text with a zone, not before the snapshot; None: when it was taken.
+        future, history, seed, level, replicates
+            Whether future writes are forecast, from which older snapshots besides, and how.
+        retry_wait
+            The longest wait between two tries of a task: a timedelta, or text.
+        defaults, skew
+            As for `written`.
+        dag_id, task_id, key
+            Only rows of these, exactly.
+
+        Returns
+        -------
+        Simulation
+            Totals, series, cleanups and single rows; each is computed when it is asked for.
+
+        Raises
+        ------
+        QueryError
+            If one of these cannot be.
         """
         from storekit.frames.simulation import Simulation
 
@@ -400,7 +468,20 @@ class Snapshot:
     ) -> Advice:
         """Return which policies are worth choosing: bytes against risk.
 
-        Parameters, results and errors: `storekit.frames.advice.Advice`.
+        Parameters
+        ----------
+        candidates, now, look_back, retry_wait, defaults, skew
+            As for `storekit.frames.advice.Advice`.
+
+        Returns
+        -------
+        Advice
+            The candidates weighed, the Pareto front of them, and the rows that each puts at risk.
+
+        Raises
+        ------
+        QueryError
+            If one of these cannot be.
         """
         from storekit.frames.advice import Advice
 
@@ -409,7 +490,26 @@ class Snapshot:
         )
 
     def diff(self, older: Snapshot) -> SnapshotDiff:
-        """Return what changed from ``older`` to this snapshot: rows that appeared, disappeared, were rewritten."""
+        """Return what changed from ``older`` to this snapshot: rows that appeared, disappeared, were rewritten.
+
+        Parameters
+        ----------
+        older
+            An earlier snapshot, of the same store. Of another store, or taken later, it is compared all the same, and
+            `SnapshotDiff.notes` says so.
+
+        Returns
+        -------
+        SnapshotDiff
+            Counts, and the rows. It has copies of both, so either may be closed.
+
+        Raises
+        ------
+        QueryError
+            If ``older`` is no snapshot.
+        SnapshotError
+            If one of the two is closed.
+        """
         from storekit.frames.diff import SnapshotDiff
 
         if not isinstance(older, Snapshot):
@@ -417,13 +517,29 @@ class Snapshot:
         return SnapshotDiff(older=older, newer=self)
 
     def equals(self, other: Snapshot) -> bool:
-        """Tell whether the other snapshot has equal metadata and equal rows, whatever their order."""
+        """Tell whether the other snapshot has equal metadata and equal rows, whatever their order.
+
+        Parameters
+        ----------
+        other
+            A snapshot, such as this one saved and opened again.
+
+        Returns
+        -------
+        bool
+            True if ``info`` is equal, the instant included, and each row is there as often, alike in every column.
+
+        Raises
+        ------
+        SnapshotError
+            If one of the two is closed.
+        """
         from storekit.frames.diff import same_rows
 
         return self.info == other.info and same_rows(self, other)
 
     def save(self, directory: str | Path, *, overwrite: bool = False) -> Path:
-        """Save as Parquet with metadata, whole or not at all, and return the directory.
+        """Save as Parquet with metadata, whole or not at all. `open_snapshot` opens it.
 
         Parameters
         ----------
@@ -431,6 +547,11 @@ class Snapshot:
             Made here; its parent must exist. An empty directory may be there.
         overwrite
             Replace a saved snapshot. Anything else is never replaced.
+
+        Returns
+        -------
+        Path
+            The directory, absolute.
 
         Raises
         ------
@@ -442,7 +563,22 @@ class Snapshot:
         return save(self, Path(directory), overwrite=overwrite)
 
     def to_reader(self) -> pa.RecordBatchReader:
-        """Return all rows, in the ROWS contract, as a stream; in no particular order."""
+        """Return all rows as a stream, in no particular order.
+
+        Returns
+        -------
+        pyarrow.RecordBatchReader
+            The columns of `storekit.frames.contract.ROWS` without ``value``: store, dag_id, run_id, task_id (string),
+            map_index (int64), region_id (string), asset_id (int64), asset_name, asset_uri (string), active (bool), key
+            (string), value_bytes (int64), updated_at, expires_at (timestamp[us, UTC]), never_expire (bool),
+            last_updated_by_kind, …_dag_id, …_run_id, …_task_id (string), …_map_index (int64), is_reference (bool),
+            task_state (string), run_started_at (timestamp[us, UTC]), run_is_kept (bool).
+
+        Raises
+        ------
+        SnapshotError
+            If the snapshot is closed.
+        """
         return pa.RecordBatchReader.from_batches(_SCHEMA, _relabelled(self._engine.stream("everything")))
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
@@ -490,6 +626,11 @@ def open_snapshot(directory: str | Path, *, memory_limit: str = "1GB", threads: 
         As given to `Snapshot.save`.
     memory_limit, threads
         As for `Snapshot.from_reader`.
+
+    Returns
+    -------
+    Snapshot
+        Equal to the one that was saved (`Snapshot.equals`).
 
     Raises
     ------

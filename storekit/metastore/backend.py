@@ -46,6 +46,9 @@ class MetastoreStateBackend(BaseStoreBackend):
     on SQLite, PostgreSQL and MySQL or MariaDB. A given ``session`` (SQLAlchemy ``Session`` or ``Connection``, or
     their async twins) is used and never committed; without one, each call is a transaction of its own.
 
+    Beside what `BaseStoreBackend` says, any method raises ConnectError, ReadOnlyError or WriteError where the database
+    cannot be reached, is open for reading only, or refuses.
+
     Parameters
     ----------
     url
@@ -87,7 +90,21 @@ class MetastoreStateBackend(BaseStoreBackend):
 
     @classmethod
     def over(cls, database: Database, *, config: StateStoreConfig, clock: Clock) -> MetastoreStateBackend:
-        """Return a backend over a database that is open already."""
+        """Return a backend over a database that is open already.
+
+        Parameters
+        ----------
+        database
+            A `storekit.metastore.engines.Database`, such as another backend's ``database``. It is shared: `close`
+            closes its pooled connections for all.
+        config, clock
+            As for the class; neither has a default here.
+
+        Returns
+        -------
+        MetastoreStateBackend
+            It opens nothing of its own.
+        """
         backend = cls.__new__(cls)
         backend.config, backend.clock, backend.database = config, clock, database
         return backend
@@ -148,7 +165,24 @@ class MetastoreStateBackend(BaseStoreBackend):
         writer: AssetWriter,
         session: SyncSession | None = None,
     ) -> None:
-        """Write an asset's value and record who wrote it."""
+        """Write or overwrite an asset's value, and record who wrote it.
+
+        Parameters
+        ----------
+        scope
+            The asset; a name or a URI finds the active one only.
+        key, value, session
+            As for `set`.
+        writer
+            Who writes; it replaces what was recorded by an earlier write.
+
+        Raises
+        ------
+        InvalidKeyError, InvalidValueError, InvalidValueTypeError
+            If the key or the text cannot be stored.
+        AssetNotFoundError
+            If the asset does not exist or, named by name or URI, is not active.
+        """
         self._run(session, self._setter(scope, key, value, None, writer=writer))
 
     async def aset_asset_store(
@@ -178,7 +212,7 @@ class MetastoreStateBackend(BaseStoreBackend):
         await self._arun(session, self._clearer(scope, all_map_indices=all_map_indices))
 
     def cleanup(self, *, now: datetime | None = None, batch_size: int | None = None) -> int:
-        """Delete the task rows whose ``expires_at`` lies before ``now``, strictly, and return how many went.
+        """Delete the task rows whose ``expires_at`` lies before ``now``, strictly.
 
         Rows without an expiry, flagged rows and asset rows are never touched. A row refreshed meanwhile is kept:
         each DELETE looks at the expiry again.
@@ -190,12 +224,23 @@ class MetastoreStateBackend(BaseStoreBackend):
         batch_size
             Rows per transaction; 0: one statement; by default ``[state_store] state_cleanup_batch_size``.
 
+        Returns
+        -------
+        int
+            How many rows went.
+
         Raises
         ------
         FutureInstantError
             If ``now`` has not come yet: rows that are alive would be deleted.
+        ValueError, TypeError
+            If ``now`` is naive, or no datetime; if ``batch_size`` is negative.
+        ReadOnlyError
+            If the database is open for reading only.
+        ConnectError, WriteError
+            If the first batch fails, also after it was tried again: nothing is deleted.
         CleanupStoppedError
-            If a batch fails after others were committed.
+            If a batch fails after others were committed; ``error.deleted`` says how many rows those deleted.
         """
         present = as_utc(self.clock.now())
         instant = present if now is None else as_utc(now)
@@ -226,34 +271,144 @@ class MetastoreStateBackend(BaseStoreBackend):
         self.database.forget_layout()
 
     def add_dag_run(self, dag_id: str, run_id: str, *, state: str = "running") -> int:
-        """Add a DagRun, under which task state can be set; one that is there already is found. Return its id."""
+        """Add a DagRun, under which task state can be set.
+
+        Parameters
+        ----------
+        dag_id, run_id
+            Its name. A run that is there already is found, and stays as it is.
+        state
+            Of a new one.
+
+        Returns
+        -------
+        int
+            Its id in the table ``dag_run``.
+
+        Raises
+        ------
+        LayoutError
+            If this is an Airflow database: there DagRuns are Airflow's to make.
+        """
         return self._own(lambda c, layout: parents.add_dag_run(c, layout, dag_id, run_id, state))
 
     def delete_dag_run(self, dag_id: str, run_id: str) -> None:
-        """Delete a DagRun, and with it its task rows: NEVER_EXPIRE ones too."""
+        """Delete a DagRun, and with it its task rows, NEVER_EXPIRE ones too; no effect where there is none.
+
+        Parameters
+        ----------
+        dag_id, run_id
+            Its name.
+
+        Raises
+        ------
+        LayoutError
+            If this is an Airflow database: there DagRuns are Airflow's to delete.
+        """
         self._own(lambda c, layout: parents.delete_dag_run(c, layout, dag_id, run_id))
 
     def add_task_instance(self, scope: TaskScope, *, state: str | None = "running", try_number: int = 1) -> str:
-        """Add a task instance under its DagRun and return its id (``ti_id`` of the worker-side hooks)."""
+        """Add a task instance under its DagRun.
+
+        Parameters
+        ----------
+        scope
+            Which one.
+        state
+            Airflow's name of a state, such as ``running`` or ``success``; None: it has none yet.
+        try_number
+            The number of its try.
+
+        Returns
+        -------
+        str
+            Its id, a new UUID: the ``ti_id`` of the worker-side hooks.
+
+        Raises
+        ------
+        LayoutError
+            If this is an Airflow database: there task instances are Airflow's to make.
+        DagRunNotFoundError
+            If its DagRun does not exist.
+        WriteError
+            If it is there already.
+        """
         return self._own(
             lambda c, layout: parents.add_task_instance(c, layout, scope, state=state, try_number=try_number)
         )
 
     def set_task_instance_state(self, scope: TaskScope, state: str) -> None:
-        """Move a task instance to a state; with ``clear_on_success`` its task rows go when it turns success."""
+        """Move a task instance to a state; with ``clear_on_success`` its task rows go when it turns success.
+
+        Parameters
+        ----------
+        scope
+            Which one. Rows of other map indices, and assets' rows, stay.
+        state
+            Airflow's name of a state. ``success`` clears only where the state before was another.
+
+        Raises
+        ------
+        LayoutError
+            If there is no such task instance; if this is an Airflow database: there they are Airflow's to move.
+        """
         clear = self.config.clear_on_success
         self._own(lambda c, layout: parents.set_task_instance_state(c, layout, scope, state, clear_on_success=clear))
 
     def add_asset(self, *, name: str, uri: str) -> int:
-        """Add an asset, or find it, make it active, and return its id."""
+        """Add an asset, or find it, and make it active.
+
+        Parameters
+        ----------
+        name, uri
+            Together they are the asset.
+
+        Returns
+        -------
+        int
+            Its id in the table ``asset``: `AssetScope`'s ``asset_id``.
+
+        Raises
+        ------
+        LayoutError
+            If this is an Airflow database: there assets are Airflow's to make.
+        ValueError
+            If another active asset has the name or the URI: deactivate that one first.
+        """
         return self._own(lambda c, layout: parents.add_asset(c, layout, name, uri))
 
     def deactivate_asset(self, scope: AssetScope) -> None:
-        """Take an asset out of the active ones; its rows stay."""
+        """Take an asset out of the active ones; its rows stay.
+
+        Parameters
+        ----------
+        scope
+            Which one; a name or a URI finds active ones only. By its id, one that is not active stays as it is.
+
+        Raises
+        ------
+        LayoutError
+            If this is an Airflow database: there assets are Airflow's to deactivate.
+        AssetNotFoundError
+            If there is none.
+        """
         self._own(lambda c, layout: parents.deactivate_asset(c, layout, scope))
 
     def delete_asset(self, scope: AssetScope) -> None:
-        """Delete an asset, and with it its rows."""
+        """Delete an asset, and with it its rows.
+
+        Parameters
+        ----------
+        scope
+            Which one; a name or a URI finds active ones only, an id any.
+
+        Raises
+        ------
+        LayoutError
+            If this is an Airflow database: there assets are Airflow's to delete.
+        AssetNotFoundError
+            If there is none.
+        """
         self._own(lambda c, layout: parents.delete_asset(c, layout, scope))
 
     # --- one piece of work, blocking or awaited ----------------------------------------------------------------

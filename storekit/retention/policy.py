@@ -166,6 +166,11 @@ class Policy(Checked):
         **changes
             Fields that differ. How often cleanup runs, no configuration says: ``cleanup_every``.
 
+        Returns
+        -------
+        Policy
+            Named ``current``, unless ``changes`` name it.
+
         Raises
         ------
         PolicyError
@@ -199,6 +204,16 @@ class Policy(Checked):
             Size of its stored text.
         task_state
             State of its task instance: ``none`` if it has none yet, None if there is no such instance.
+
+        Returns
+        -------
+        Rule or None
+            One of ``rules``.
+
+        Raises
+        ------
+        PolicyError
+            If a name or the state is no text that a row can hold.
         """
         if not self.rules:
             return None
@@ -230,6 +245,11 @@ class Policy(Checked):
         timedelta, NEVER_EXPIRE, AS_WRITTEN or None
             The rule's retention, if one takes the row and says something; else what the program passed; else the
             default, where None is no expiry (a default of 0); else, without one, `AS_WRITTEN`: the caller decides.
+
+        Raises
+        ------
+        PolicyError
+            As for `rule_for`.
         """
         rule = self.rule_for(dag_id=dag_id, task_id=task_id, key=key, value_bytes=value_bytes, task_state=task_state)
         if rule is not None and rule.retention is not AS_WRITTEN:
@@ -249,6 +269,16 @@ class Policy(Checked):
         Parameters
         ----------
         dag_id, task_id, key, value_bytes, task_state
+            As for `rule_for`.
+
+        Returns
+        -------
+        str
+            One line for what takes the row, then one for each rule that was asked before and passed it over.
+
+        Raises
+        ------
+        PolicyError
             As for `rule_for`.
         """
         row = _row(dag_id, task_id, key, value_bytes, task_state)
@@ -270,7 +300,13 @@ class Policy(Checked):
         return "\n".join([f"{without}: it gets what its program says, or else the default: {default}", *passed])
 
     def to_toml(self) -> str:
-        """Return the policy as TOML that `load_policies` reads back, equal."""
+        """Return the policy as TOML that `load_policies` reads back, equal.
+
+        Returns
+        -------
+        str
+            A whole file's text, with a newline at its end. Durations are texts such as ``14d``.
+        """
         lines = [f"name = {_quoted(self.name)}"]
         if self.default_retention_days is not None:
             lines.append(f"default_retention_days = {self.default_retention_days}")
@@ -287,7 +323,14 @@ class Policy(Checked):
         return "\n".join(lines) + "\n"
 
     def cfg_lines(self) -> str:
-        """Return the lines of airflow.cfg that the policy means; what cannot be said there, as comments."""
+        """Return the lines of airflow.cfg that the policy means; what cannot be said there, as comments.
+
+        Returns
+        -------
+        str
+            The section ``[state_store]`` with ``default_retention_days`` (a comment where the policy has none),
+            ``clear_on_success`` and ``state_cleanup_batch_size``. Comments say how often cleanup runs, and each rule.
+        """
         lines = ["[state_store]"]
         if self.default_retention_days is not None:
             lines.append(f"default_retention_days = {self.default_retention_days}")

@@ -282,6 +282,11 @@ def policy_schema() -> dict[str, Any]:
 
     It tells fields, types and bounds, for editors; that patterns can be run, that rules can be reached and that names
     are distinct, `load_policies` alone tells.
+
+    Returns
+    -------
+    dict of str to Any
+        What ``json.dumps`` writes as it is; a new one at each call.
     """
     policy = Policy.model_json_schema(ref_template="#/$defs/{model}")
     rule = policy.pop("$defs")

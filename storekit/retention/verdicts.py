@@ -102,6 +102,17 @@ def judge(
         Its flag; None where its layout has none.
     now
         The instant of the cleanup, aware. A row that expires at this very instant is kept.
+
+    Returns
+    -------
+    Verdict
+        The fate, the reason, and ``expires_at - now`` as a timedelta. Only a task's row whose expiry lies before
+        ``now``, strictly, and that is not flagged is deleted.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an instant is naive, or no datetime.
     """
     margin = None if expires_at is None else as_utc(expires_at) - as_utc(now)
     if store == "asset":

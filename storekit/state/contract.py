@@ -124,10 +124,19 @@ class WriterKind(enum.StrEnum):
 class AssetWriter:
     """The writer of an asset's row, recorded beside the value.
 
+    Parameters
+    ----------
+    kind
+        A `WriterKind`, or its text: ``"task"``, ``"watcher"``, ``"api"``.
+    dag_id, run_id, task_id, map_index
+        The task instance that wrote; ``map_index`` is -1 for a task that is not mapped. All four for kind task; None,
+        each of them, for the others.
+
     Raises
     ------
     ValueError
-        If ``kind`` is task and one of the four task fields is missing, or is another and one is given.
+        If ``kind`` is none of the three; if it is task and one of the four task fields is missing; if it is another
+        and one is given.
     """
 
     kind: WriterKind
@@ -146,7 +155,18 @@ class AssetWriter:
 
     @classmethod
     def task(cls, scope: TaskScope) -> AssetWriter:
-        """Return the writer for a task instance."""
+        """Return the writer for a task instance.
+
+        Parameters
+        ----------
+        scope
+            The task instance that writes.
+
+        Returns
+        -------
+        AssetWriter
+            Of kind task, with the four fields of ``scope``.
+        """
         return cls(WriterKind.TASK, scope.dag_id, scope.run_id, scope.task_id, scope.map_index)
 
 
@@ -157,6 +177,12 @@ class BaseStoreBackend(ABC):
     are texts here, stored and returned verbatim: JSON for an inline value, or a reference. ``session`` is what
     the caller's database work runs in; a backend without a database accepts and ignores it. ``expires_at`` is
     an aware instant, `NEVER_EXPIRE`, or None for no expiry (retention 0).
+
+    The errors that methods name are what storekit's own backend raises; a database that cannot be reached adds its
+    own. Of any backend `storekit.testing.BackendConformance` asks that `set` refuses a key that cannot be stored, a
+    naive expiry and a missing parent, each unless the suite is told otherwise.
+
+    Source: the seed document's "Custom backends" and "Custom worker-side backends".
     """
 
     reference_form: ReferenceForm = "bare"
@@ -167,7 +193,28 @@ class BaseStoreBackend(ABC):
 
     @abstractmethod
     def get(self, scope: StoreScope, key: str, *, session: SyncSession | None = None) -> str | None:
-        """Return the stored text, or None where the key does not exist. Expired rows are still served."""
+        """Return the stored text, or None where the key does not exist. Expired rows are still served.
+
+        Parameters
+        ----------
+        scope
+            Whose key it is.
+        key
+            1 to 512 characters.
+        session
+            What the read runs in: SQLAlchemy's ``Session`` or ``Connection``. None: work of its own.
+
+        Returns
+        -------
+        str or None
+            The text that `set` was given last, verbatim. None: no such key, also where the scope's DagRun or asset does
+            not exist.
+
+        Raises
+        ------
+        TypeError
+            If ``scope`` is neither a `TaskScope` nor an `AssetScope`.
+        """
 
     @abstractmethod
     def set(
@@ -179,15 +226,70 @@ class BaseStoreBackend(ABC):
         expires_at: datetime | Literal[NeverExpire.NEVER_EXPIRE] | None = None,
         session: SyncSession | None = None,
     ) -> None:
-        """Write or overwrite the value, and with it the expiry. Asset rows have no expiry."""
+        """Write or overwrite the value, and with it the expiry. Asset rows have no expiry.
+
+        Parameters
+        ----------
+        scope
+            Whose key it is.
+        key
+            1 to 512 characters, without NUL and without lone surrogates.
+        value
+            The text to store, verbatim: JSON, or a reference.
+        expires_at
+            What becomes of the row in time; it replaces what an earlier write said. An aware datetime, of any zone:
+            cleanup deletes the row once that instant lies before its own, strictly. `NEVER_EXPIRE`: no cleanup deletes
+            it, and the row says so where the store has a flag for it. None: no expiry either, and no flag. Of an
+            asset's row no expiry is kept.
+        session
+            What the write runs in; it is not committed here. None: a transaction of its own.
+
+        Raises
+        ------
+        ValueError
+            If the key cannot be stored; if ``expires_at`` is naive (guessing its zone could move it by hours); if the
+            backend keeps rows under DagRuns and assets, and the scope's does not exist. storekit's own are
+            InvalidKeyError, InvalidValueError, DagRunNotFoundError and AssetNotFoundError.
+        TypeError
+            If ``scope`` is neither of the two, ``value`` is no str, or ``expires_at`` is none of the three; for a key
+            that is no str a ValueError will do.
+        """
 
     @abstractmethod
     def delete(self, scope: StoreScope, key: str, *, session: SyncSession | None = None) -> None:
-        """Delete one key; no effect where it does not exist."""
+        """Delete one key; no effect where it does not exist.
+
+        Parameters
+        ----------
+        scope, key
+            As for `get`.
+        session
+            As for `set`.
+
+        Raises
+        ------
+        TypeError
+            As for `get`.
+        """
 
     @abstractmethod
     def clear(self, scope: StoreScope, *, all_map_indices: bool = False, session: SyncSession | None = None) -> None:
-        """Delete all keys under the scope: of its one ``map_index``, or of all. No effect of the flag on assets."""
+        """Delete all keys under the scope: of its one ``map_index``, or of all.
+
+        Parameters
+        ----------
+        scope
+            Whose keys. One that has none, or does not exist, is no error.
+        all_map_indices
+            True: those of every mapped instance of the task, whatever ``scope.map_index``. No effect on assets.
+        session
+            As for `set`.
+
+        Raises
+        ------
+        TypeError
+            As for `get`.
+        """
 
     @abstractmethod
     async def aget(self, scope: StoreScope, key: str, *, session: AsyncSessionLike | None = None) -> str | None:
@@ -230,17 +332,90 @@ class BaseStoreBackend(ABC):
 
         The reference must be a function of ``ti_id`` and ``key`` alone, so that ``delete`` and the next ``set``
         find the object again.
+
+        Parameters
+        ----------
+        value
+            What JSON can hold; never None.
+        key
+            1 to 512 characters, of any kind: escape what a path cannot hold.
+        ti_id
+            The id of the task instance, such as a UUID's text.
+
+        Returns
+        -------
+        str
+            The reference, not empty, without lone surrogates; `TaskStoreAccessor` refuses any other with a TypeError
+            or a ValueError. The default's is ``json.dumps(value)``.
+
+        Raises
+        ------
+        Exception
+            What the hook raises comes out of `TaskStoreAccessor.set`, and no row is written.
         """
         return json.dumps(value)
 
     def deserialize_task_store_from_ref(self, stored: str) -> JsonValue:
-        """Return the value that ``stored`` refers to."""
+        """Return the value that ``stored`` refers to.
+
+        Parameters
+        ----------
+        stored
+            What `serialize_task_store_to_ref` returned.
+
+        Returns
+        -------
+        JSON value
+            Equal to the value that was kept under the reference last.
+
+        Raises
+        ------
+        Exception
+            What the hook raises, such as for an object that is gone, comes out of `TaskStoreAccessor.get`. The default
+            raises ValueError for a text that is not JSON.
+        """
         return json.loads(stored)
 
     def serialize_asset_store_to_ref(self, *, value: JsonValue, key: str, asset_ref: str) -> str:
-        """Keep an asset's value and return the reference to it; ``asset_ref`` is the asset's name or URI."""
+        """Keep an asset's value and return the reference to it; the default keeps it inline, as JSON.
+
+        The reference must be a function of ``asset_ref`` and ``key`` alone.
+
+        Parameters
+        ----------
+        value, key
+            As for `serialize_task_store_to_ref`.
+        asset_ref
+            The asset's name; its URI where the scope has no name.
+
+        Returns
+        -------
+        str
+            As for `serialize_task_store_to_ref`.
+
+        Raises
+        ------
+        Exception
+            What the hook raises comes out of `AssetStoreAccessor.set`, and no row is written.
+        """
         return json.dumps(value)
 
     def deserialize_asset_store_from_ref(self, stored: str) -> JsonValue:
-        """Return the value that ``stored`` refers to."""
+        """Return the value that ``stored`` refers to.
+
+        Parameters
+        ----------
+        stored
+            What `serialize_asset_store_to_ref` returned.
+
+        Returns
+        -------
+        JSON value
+            Equal to the value that was kept under the reference last.
+
+        Raises
+        ------
+        Exception
+            As for `deserialize_task_store_from_ref`, out of `AssetStoreAccessor.get`.
+        """
         return json.loads(stored)

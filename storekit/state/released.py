@@ -46,10 +46,23 @@ def is_released_backend(cls: type) -> bool:
 def adapt_backend(backend: Any) -> BaseStoreBackend:
     """Return ``backend`` as a `BaseStoreBackend`, adapting one that was written for released Airflow.
 
+    Parameters
+    ----------
+    backend
+        An instance: a `BaseStoreBackend`, or what has the eight methods and the four ``…_state_store_…`` hooks of
+        released Airflow (3.3 or later).
+
+    Returns
+    -------
+    BaseStoreBackend
+        ``backend`` itself if it is one; else an adapter over it. The adapter's serialize hooks need a scope, which the
+        accessors bind; called by hand without one, ``adapter.bind(scope)``, they raise TypeError. `NEVER_EXPIRE`
+        reaches the backend as None, since released Airflow has no flag.
+
     Raises
     ------
     TypeError
-        If it is neither.
+        If it is neither; a class rather than an instance is neither, too.
     """
     if isinstance(backend, BaseStoreBackend):
         return backend
