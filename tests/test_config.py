@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import string
 import subprocess
 import sys
@@ -165,6 +166,17 @@ def test_a_bad_value_as_a_keyword(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match="keyword") as refused:
         StateStoreConfig.load(environ={"AIRFLOW_HOME": "/no/such/folder"}, **{name: value})
     assert repr(value) in str(refused.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [*BAD, ("nonsense", 1)])
+def test_the_constructor_has_the_same_one_error(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as refused:
+        StateStoreConfig(**{name: value})
+    assert f"{name} " in str(refused.value)
+    assert repr(value) in str(refused.value) or name == "nonsense"
+    assert "pydantic" not in str(refused.value)
+    good = StateStoreConfig(default_retention_days=3)
+    assert pickle.loads(pickle.dumps(good)) == good == StateStoreConfig.model_validate(good.model_dump())  # noqa: S301
 
 
 @given(

@@ -24,6 +24,7 @@ from storekit.frames.simview import (
     source,
     span_text,
     summary_cells,
+    summary_legend,
 )
 from storekit.frames.snapshot import SnapshotInfo
 from storekit.retention.durations import spell_duration
@@ -46,7 +47,7 @@ def print_simulation(played: Simulation, options: argparse.Namespace, config: St
     print_lines([*heading(played), ""])
     print_cells(*summary_cells(played))
     print_lines([""])
-    _print_notes(_legend(played))
+    _print_notes(summary_legend(played))
     if forward:
         print_lines([""])
         _print_notes(
@@ -64,29 +65,6 @@ def print_simulation(played: Simulation, options: argparse.Namespace, config: St
         _print_groups(played, options.by, options.top)
     current = [_of_current(config, options)] if options.current else []
     _print_assumptions([*current, *played.assumptions])
-
-
-def _legend(played: Simulation) -> list[tuple[str, str]]:
-    forecast = played.forecast
-    to_come = (
-        "future writes are left out"
-        if forecast is None
-        else f"rows to come are a forecast, and the two ends are of the band that should hold {forecast.level:.0%}"
-    )
-    wait = spell_duration(played.setting.retry_wait)
-    unsafe = f"rows of unfinished tasks that may be gone before the next try, within {wait}"
-    if not played.info.sees_task_instances:
-        unsafe += "; not known here: the snapshot shows no task instances"
-    return [
-        ("deleted now", f"rows that exist, and a cleanup at {human_instant(played.now)} deletes; kept now: all others"),
-        ("at the end", f"what is there at {human_instant(played.now + played.horizon)}; {to_come}"),
-        (
-            "peak",
-            "the most bytes from the first cleanup on, and when; a range is from what is expected to the high end",
-        ),
-        ("largest", "the most rows that one cleanup deletes; a range likewise"),
-        ("unsafe", unsafe),
-    ]
 
 
 def _of_current(config: StateStoreConfig, options: argparse.Namespace) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -52,6 +52,11 @@ class StateStoreConfig(BaseModel):
         Size in bytes past which a write warns; 0: never.
     state_backend
         Dotted path of the worker-side backend, or None.
+
+    Raises
+    ------
+    ConfigError
+        One error that lists every option that is wrong or unknown, with its value and what it may be.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
@@ -62,6 +67,16 @@ class StateStoreConfig(BaseModel):
     state_cleanup_batch_size: int = Field(default=0, ge=0)
     max_value_storage_bytes: int = Field(default=65535, ge=0)
     state_backend: str | None = None
+
+    if not TYPE_CHECKING:  # a type checker knows the options by name
+
+        def __init__(self, /, **options: Any) -> None:
+            try:
+                super().__init__(**options)
+            except ValidationError as error:
+                raise _refusal(
+                    _problems(error, {name: as_keyword(name, each) for name, each in options.items()})
+                ) from None
 
     @field_validator("clear_on_success", mode="before")
     @classmethod
@@ -96,7 +111,12 @@ class StateStoreConfig(BaseModel):
         environ
             By default the process's environment.
         **overrides
-            Options by name.
+            Options by name, as the class has them.
+
+        Returns
+        -------
+        StateStoreConfig
+            What none of the three says has its default.
 
         Raises
         ------
@@ -115,7 +135,22 @@ class StateStoreConfig(BaseModel):
     def from_environment(cls, *, environ: Mapping[str, str] | None = None, **overrides: Any) -> StateStoreConfig:
         """Read the environment, and keywords over it, but no file.
 
-        For a database that is not the one of this machine's ``airflow.cfg``. Parameters and errors as for `load`.
+        For a database that is not the one of this machine's ``airflow.cfg``.
+
+        Parameters
+        ----------
+        environ, **overrides
+            As for `load`.
+
+        Returns
+        -------
+        StateStoreConfig
+            What neither of the two says has its default.
+
+        Raises
+        ------
+        ConfigError
+            As for `load`.
         """
         return cls._of(Sources(environ, with_file=False), overrides)
 
@@ -136,18 +171,14 @@ class StateStoreConfig(BaseModel):
         unknown = [as_keyword(name, overrides[name]) for name in overrides if name not in cls.model_fields]
         problems += [not_an_option(each, cls.model_fields) for each in unknown]
         problems += sources.slips()
+        config = cls.__new__(cls)
         try:
-            config = cls(**{name: each.value for name, each in given.items()})
+            # Not the constructor: an option that is wrong shall be told with where it came from.
+            BaseModel.__init__(config, **{name: each.value for name, each in given.items()})
         except ValidationError as error:
-            for detail in error.errors():
-                each = given[str(detail["loc"][0])]
-                said = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
-                problems.append(f"{each.name} = {each.value!r} ({each.source}): {said}")
+            problems += _problems(error, given)
         if problems:
-            raise ConfigError(
-                f"[{SECTION}] cannot be used: " + "; ".join(problems),
-                hint="default_retention_days and the sizes are whole numbers of at least 0 (0 switches them off)",
-            )
+            raise _refusal(problems)
         sources.warn_of_unknown_options()
         return config
 
@@ -162,7 +193,18 @@ class StateStoreConfig(BaseModel):
         return None if self.backend in _METASTORE_PATHS else self.backend
 
     def resolve_backend(self) -> type[BaseStoreBackend]:
-        """Return the class that ``backend`` names."""
+        """Return the class that ``backend`` names.
+
+        Returns
+        -------
+        type of BaseStoreBackend
+            A subclass; `MetastoreStateBackend` for any of the metastore's names, Airflow's too.
+
+        Raises
+        ------
+        ConfigError
+            If the path leads to no backend class, or to one that was written for released Airflow.
+        """
         path = DEFAULT_BACKEND if self.custom_backend is None else self.backend
         cls = resolve_backend_class(path, option=f"[{SECTION}] backend")
         if not issubclass(cls, BaseStoreBackend):
@@ -175,6 +217,11 @@ class StateStoreConfig(BaseModel):
     def make_custom_backend(self) -> BaseStoreBackend | None:
         """Return an instance of the backend that ``backend`` names, or None where that is the metastore.
 
+        Returns
+        -------
+        BaseStoreBackend or None
+            A new instance, made without arguments; one written for released Airflow is adapted (`adapt_backend`).
+
         Raises
         ------
         ConfigError
@@ -185,12 +232,37 @@ class StateStoreConfig(BaseModel):
     def make_worker_backend(self) -> BaseStoreBackend | None:
         """Return an instance of the worker-side backend, or None where none is configured.
 
+        Returns
+        -------
+        BaseStoreBackend or None
+            As for `make_custom_backend`.
+
         Raises
         ------
         ConfigError
             If the path leads to no backend class, or an instance of it cannot be made.
         """
         return _made(self.state_backend, "[workers] state_backend")
+
+
+def _problems(error: ValidationError, given: Mapping[str, Given]) -> list[str]:
+    """Return what is wrong with each option, with its value and where it came from."""
+    problems = []
+    for detail in error.errors():
+        each = given[str(detail["loc"][0])]
+        if detail["type"] == "extra_forbidden":
+            problems.append(not_an_option(each, StateStoreConfig.model_fields))
+            continue
+        said = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        problems.append(f"{each.name} = {each.value!r} ({each.source}): {said}")
+    return problems
+
+
+def _refusal(problems: list[str]) -> ConfigError:
+    return ConfigError(
+        f"[{SECTION}] cannot be used: " + "; ".join(problems),
+        hint="default_retention_days and the sizes are whole numbers of at least 0 (0 switches them off)",
+    )
 
 
 def _made(path: str | None, option: str) -> BaseStoreBackend | None:

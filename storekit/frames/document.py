@@ -33,19 +33,21 @@ POLICIES = (Policy(), *(Policy(default_retention_days=days) for days in (30, 14,
 """What is compared where nothing is named."""
 
 _GROUPS = 15
-_WIDTH = 44
+_WIDTH = 28
 
 # Nothing is fetched and nothing runs, whatever a key says: the browser is told so too.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 _STYLE = """
 :root{color-scheme:light dark}
-body{margin:0 auto;max-width:1160px;padding:28px 24px 60px;background:Canvas;color:CanvasText;
+body{margin:0 auto;max-width:1200px;padding:28px 24px 60px;background:Canvas;color:CanvasText;
  font:14px/1.55 system-ui,sans-serif}
 h1{font-size:22px;margin:0 0 2px}
 h2{font-size:17px;margin:34px 0 10px}
 nav ul{list-style:none;padding:0;margin:14px 0 0;display:flex;gap:18px;flex-wrap:wrap}
 a{color:LinkText}
-.sk-pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(460px,1fr));gap:4px 40px}
+.sk-pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(520px,1fr));gap:4px 40px}
+.sk-box.sk-box .sk-pair .sk-wide{min-width:70px}
+@media (max-width:600px){.sk-pair{grid-template-columns:minmax(0,1fr)}}
 .sk-box.sk-box{max-width:none;margin:0 0 14px}
 #contents .sk-box.sk-box .sk-bar{background:#3b82c4}
 @media print{.sk-box.sk-box{break-inside:avoid}nav{display:none}}
@@ -149,10 +151,10 @@ def _by(selection: Selection, column: str, title: str) -> str:
             f'<th scope="row">{name}</th><td class="sk-n">{human_count(row["rows"])}</td>'
             f'<td class="sk-n">{human_bytes(row["value_bytes"])}</td>'
             f'<td class="sk-wide">{bar(row["value_bytes"] / largest)}</td>'
-            f"<td>{row['newest_at']:%Y-%m-%d %H:%M}</td>"
+            f"<td>{row['newest_at']:%Y-%m-%d}</td>"
         )
     more = "" if len(lines) <= _GROUPS else '<p class="sk-soft">the largest are shown</p>'
-    return html_table([title, "rows", "bytes", "", "last write"], body) + more
+    return html_table([title, "rows", "bytes", "bytes, to scale", "last write"], body) + more
 
 
 def _written(snapshot: Snapshot) -> str:

@@ -205,7 +205,7 @@ def _groups_table(preview: Preview) -> str:
         )
     more = len(groups) - _GROUPS
     tail = f'<p class="sk-soft">and {human_count(more)} more: preview.by(&quot;dag_id&quot;)</p>' if more > 0 else ""
-    head = ["Dag", "delete", "bytes deleted", "", "keep", "bytes kept", "next expiry"]
+    head = ["Dag", "delete", "bytes deleted", "to scale", "keep", "bytes kept", "next expiry"]
     return html_table(head, rows) + tail
 
 

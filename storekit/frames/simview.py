@@ -37,6 +37,7 @@ __all__ = [
     "heading",
     "json_instant",
     "json_records",
+    "legend_html",
     "selection_text",
     "short_policy",
     "simulation_dict",
@@ -45,6 +46,7 @@ __all__ = [
     "source",
     "span_text",
     "summary_cells",
+    "summary_legend",
 ]
 
 _NAME = 32
@@ -69,7 +71,7 @@ def summary_cells(simulation: Simulation) -> tuple[list[str], list[list[str]]]:
             _both(row["deleted_now"], row["deleted_now_high"], row["deleted_now_bytes"], row["deleted_now_bytes_high"]),
             _both(kept - unsure, kept, kept_bytes - unsure_bytes, kept_bytes),
             _both(row["end_rows_low"], row["end_rows_high"], row["end_bytes_low"], row["end_bytes_high"]),
-            f"{span_text(row['peak_bytes'], row['peak_bytes_high'], human_bytes)} on {row['peak_at']:%Y-%m-%d}",
+            _peak(row),
             human_count(row["cleanups"]),
             _rows(row["largest_cleanup_rows"], row["largest_cleanup_rows_high"]),
             f"{human_count(row['unsafe_rows'])} {row_word(row['unsafe_rows'])}",
@@ -78,6 +80,40 @@ def summary_cells(simulation: Simulation) -> tuple[list[str], list[list[str]]]:
             cells.insert(2, _both(row["cleared"], row["cleared"], row["cleared_bytes"], row["cleared_bytes"]))
         body.append(cells)
     return head, body
+
+
+def _peak(row: Mapping[Any, Any]) -> str:
+    """Return the expected peak and its day; the high end may come on another day."""
+    expected, high = (human_bytes(round(row[name])) for name in ("peak_bytes", "peak_bytes_high"))
+    said = f"{expected} on {row['peak_at']:%Y-%m-%d}"
+    return said if expected == high else f"{said}, at most {high}"
+
+
+def summary_legend(simulation: Simulation) -> list[tuple[str, str]]:
+    """Return what the headings of `summary_cells` mean: heading, sentence."""
+    forecast = simulation.forecast
+    to_come = (
+        "future writes are left out"
+        if forecast is None
+        else f"rows to come are a forecast, and the two ends are of the band that should hold {forecast.level:.0%}"
+    )
+    wait = spell_duration(simulation.setting.retry_wait)
+    unsafe = f"rows of unfinished tasks that may be gone before the next try, within {wait}"
+    if not simulation.info.sees_task_instances:
+        unsafe += "; not known here: the snapshot shows no task instances"
+    now, end = human_instant(simulation.now), human_instant(simulation.now + simulation.horizon)
+    return [
+        ("deleted now", f"rows that exist, and a cleanup at {now} deletes; kept now: all others"),
+        ("at the end", f"what is there at {end}; {to_come}"),
+        ("peak", "the most bytes that are expected, from the first cleanup on, and when; at most: the high end"),
+        ("largest", "the most rows that one cleanup deletes; a range is from what is expected to the high end"),
+        ("unsafe", unsafe),
+    ]
+
+
+def legend_html(legend: Sequence[tuple[str, str]]) -> str:
+    """Return the meaning of headings as HTML."""
+    return "".join(f'<p class="sk-soft"><b>{escape(name)}</b>: {escape(said)}</p>' for name, said in legend)
 
 
 def short_policy(name: str) -> str:
@@ -167,8 +203,11 @@ def cells_html(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def _in_two(cell: str) -> str:
-    """Return a cell that says rows and bytes with the two on a line each: the table is wide enough."""
-    return escape(cell).replace(" rows, ", " rows<br>").replace(" row, ", " row<br>")
+    """Return a cell that says two things with a line for each: the table is wide enough."""
+    said = escape(cell)
+    for before, after in ((" rows", ""), (" row", ""), ("", "at most ")):
+        said = said.replace(f"{before}, {after}", f"{before}<br>{after}")
+    return said
 
 
 def _rests_on(assumptions: Sequence[str]) -> str:
@@ -182,10 +221,17 @@ def simulation_html(simulation: Simulation) -> str:
     return framed(
         f'<p class="sk-title">{escape(_title(simulation))}</p><p class="sk-soft">{escape(source(simulation.info))}</p>'
         + cells_html(head, body)
-        + f'<p class="sk-head">Bytes over time{"" if simulation.forecast is None else ", with the forecast band"}</p>'
+        + legend_html(summary_legend(simulation))
+        + f'<p class="sk-head">{_picture_title(simulation)}</p>'
         + _picture(simulation)
         + _rests_on(simulation.assumptions)
     )
+
+
+def _picture_title(simulation: Simulation) -> str:
+    toothless = any(len(run.runs_us) > _TEETH for run in simulation._runs.values())
+    band = "" if simulation.forecast is None else ", with the forecast band"
+    return f"Bytes over time{', as each cleanup leaves them' if toothless else ''}{band}"
 
 
 def _picture(simulation: Simulation) -> str:
@@ -274,7 +320,7 @@ def _json(cell: Any) -> Any:
 
 def advice_cells(advice: Advice) -> tuple[list[str], list[list[str]]]:
     """Return the headings and cells of the candidates as people read them, fewest bytes first."""
-    head = ["policy", "", "kept", "freed", "at risk", "unfinished", "orphaning", "recent", "youngest lost"]
+    head = ["policy", "standing", "kept", "freed", "at risk", "unfinished", "orphaning", "recent", "youngest lost"]
     body = []
     for row in advice.candidates.to_dict("records"):
         lost = row["newest_lost"]

@@ -50,4 +50,4 @@ def _table(what: str, lines: list[tuple[str, Row]]) -> str:
         f'<td class="sk-wide">{bar(row["rows"] / most)}</td>'
         for name, row in lines
     ]
-    return html_table([what, "rows", "bytes", ""], body)
+    return html_table([what, "rows", "bytes", "rows, to scale"], body)

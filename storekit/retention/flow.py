@@ -192,7 +192,8 @@ def _days_seen(
     for sighting, (kind, usable, _) in zip(sightings, looks, strict=True):
         ever[kind[usable]] = True
         late[kind[usable & (sightings[0].taken_us - sighting.rows.updated_us < whole * DAY_US)]] = True
-    return np.clip(whole + (ever & ~late), 1, MOST_DAYS).astype(np.int64)
+    days: Int64s = np.clip(whole + (ever & ~late), 1, MOST_DAYS).astype(np.int64)
+    return days
 
 
 def _count(

@@ -5,7 +5,7 @@ state machine against an independent model, and the strategies make the scopes, 
 your own tests, use. `replay` carries a workload through the real backend, which `storekit.retention.play` is held
 against. Nothing in storekit imports this package. It needs pytest and Hypothesis::
 
-    pip install 'storekit[test]'
+    pip install 'storekit[testing]'
 
 Example
 -------

@@ -29,7 +29,7 @@ _ANSWERING_TAKES_AT_MOST = 20_000  # ms
 
 _PANEL = "const panel = window.jupyterapp?.shell?.currentWidget; const session = panel?.sessionContext;"
 
-# A callback of a widget that raises writes to no cell: its traceback would be lost. Not an error is what JupyterLab does
+# A callback of a widget that raises writes to no cell: its traceback would be lost. No error is what JupyterLab does
 # at every start: it asks for the widgets of a kernel that has no ipywidgets yet, over a comm of its own, and the kernel
 # says that it knows neither. So a comm counts only where the kernel had opened it.
 _LISTEN = f"""() => {{ {_PANEL}

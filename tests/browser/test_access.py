@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import expect
+from profiles import on_ci_only
 
 from browser.app_page import NOW, SECTIONS, AppPage, open_app
 from browser.axe import axe
@@ -12,7 +13,7 @@ from browser.lab import OUTPUTS, Lab, Theme
 _ALONE = ("ContentsBrowser", "PolicyLab", "PreviewTable", "PlanReview")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=on_ci_only("the same walk in other colours"))])
 def test_axe_finds_nothing_serious_in_any_section_nor_in_a_widget_alone(lab: Lab, theme: Theme) -> None:
     alone = [f"sk.notebook.{name}(store, now={NOW!r})" for name in _ALONE]
     app, _ = open_app(lab, f"access-{theme}", *alone, theme=theme)

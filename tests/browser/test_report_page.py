@@ -20,6 +20,8 @@ _BRIGHTNESS = """() => { const c = document.createElement('canvas').getContext('
     for (const each of [document.documentElement, document.body]) {
         c.fillStyle = getComputedStyle(each).backgroundColor; c.fillRect(0, 0, 1, 1); }
     return Array.from(c.getImageData(0, 0, 1, 1).data.slice(0, 3)).reduce((a, b) => a + b); }"""
+_CUT = """() => Array.from(document.querySelectorAll('#contents .sk-scroll')).filter(
+    each => each.scrollWidth > each.clientWidth).map(each => each.textContent.slice(0, 40))"""
 _PICTURES = "() => Array.from(document.images, each => [each.naturalWidth > 0, each.alt])"
 
 
@@ -42,6 +44,7 @@ def test_a_report_has_the_numbers_of_python_and_nothing_against_it(lab: Lab, tmp
     assert all(drawn and alt for drawn, alt in pictures)
     assert (page.evaluate(_BRIGHTNESS) > 600) == (theme == "light")
     assert axe(page) == []
+    assert page.evaluate(_CUT) == [], "a table of the contents is wider than its place"
     assert lab.errors(page) == []
 
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from playwright.sync_api import expect
+from profiles import on_ci_only
 
 from browser.lab import OUTPUTS, Lab
 from browser.server import REPOSITORY
@@ -14,6 +15,7 @@ _SHELF = REPOSITORY / "notebooks"
 _WITH_THE_APP = {"01", "02", "03"}
 
 
+@on_ci_only("five notebooks in JupyterLab; tests/notebooks runs them without it")
 def test_every_notebook_runs_and_the_first_three_end_in_the_app(lab: Lab) -> None:
     copy = lab.files / "notebooks"
     shutil.copytree(_SHELF, copy, ignore=shutil.ignore_patterns(".*", "__pycache__"), dirs_exist_ok=True)

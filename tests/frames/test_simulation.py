@@ -37,6 +37,7 @@ from by_hand import (
 from contract_rows import TICK, T, asset_row, instants, many_rows, snapshot, task_row
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from profiles import ON_CI
 from stores import open_store
 
 from storekit import connect
@@ -44,13 +45,13 @@ from storekit.accessors import AssetStoreAccessor, TaskStoreAccessor
 from storekit.clock import ManualClock
 from storekit.config import StateStoreConfig
 from storekit.errors import QueryError
+from storekit.frames.display import human_bytes
 from storekit.frames.simulation import Simulation
-from storekit.frames.simview import summary_cells
+from storekit.frames.simview import summary_cells, summary_legend
 from storekit.frames.snapshot import Snapshot
 from storekit.retention.policy import AS_WRITTEN, Policy, Rule
 from storekit.state import NEVER_EXPIRE, AssetScope, TaskScope
 
-ON_CI = settings.get_current_profile_name() == "ci"
 HOUR = timedelta(hours=1)
 MODES = ("forward", "as-if")
 
@@ -888,7 +889,9 @@ def test_the_peak_and_the_largest_cleanup_have_a_high_end() -> None:
     assert line["largest_cleanup_rows_high"] >= line["largest_cleanup_rows"] + 5
     head, (cells,) = summary_cells(sim)
     peak, largest = (cells[head.index(name)] for name in ("peak", "largest"))
-    assert " … " in peak
+    high = human_bytes(round(line["peak_bytes_high"]))
+    assert peak == f"{human_bytes(round(line['peak_bytes']))} on {line['peak_at']:%Y-%m-%d}, at most {high}"
+    assert set(dict(summary_legend(sim))) <= set(head)
     assert largest == f"{line['largest_cleanup_rows']} … {line['largest_cleanup_rows_high']} rows"
     exact = snapshot(rows).simulate(Policy(default_retention_days=14), "30d", future=False).summary
     assert exact["peak_bytes"][0] == exact["peak_bytes_high"][0]

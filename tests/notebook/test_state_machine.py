@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from profiles import ON_CI
 from small_store import HOSTILE, NOW, fill
 
 import storekit as sk
@@ -310,7 +311,9 @@ def _same(found: pd.DataFrame, shown: pd.DataFrame) -> None:
 
 # A step asks everything again, so few examples are many comparisons.
 _PROFILE = settings.get_profile(settings.get_current_profile_name())
-App.TestCase.settings = settings(_PROFILE, max_examples=_PROFILE.max_examples // 5, stateful_step_count=20)
+App.TestCase.settings = settings(
+    _PROFILE, max_examples=_PROFILE.max_examples // (5 if ON_CI else 10), stateful_step_count=20
+)
 TestApp = App.TestCase
 
 

@@ -214,6 +214,31 @@ def test_explore_takes_a_store_or_a_snapshot_and_nothing_else(fixture: sk.Store)
         sk.explore(str(FIXTURE))  # type: ignore[arg-type]
 
 
+def test_an_instant_is_taken_as_everywhere(fixture: sk.Store) -> None:
+    asked = datetime.fromisoformat(AT)
+    assert sk.explore(fixture, now=asked).state.source.instant == asked
+    for view in (sk.notebook.PreviewTable(fixture, now=asked), sk.notebook.PolicyLab(fixture, now=asked)):
+        assert view.state.source.instant == asked
+        assert repr(AT) in view._code.text.replace('"', "'")
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda store: sk.explore(store, now="tomorrow"), "tomorrow"),
+        (lambda store: sk.explore(store, now=datetime(2026, 11, 28)), "zone"),  # noqa: DTZ001
+        (lambda store: sk.explore(store, now=7), "7"),
+        (lambda store: sk.notebook.PolicyLab(store, mode="asif"), "asif"),
+        (lambda store: sk.notebook.ContentsBrowser(store, dag_id=5), "dag_id"),
+        (lambda store: sk.notebook.ContentsBrowser(store, sort="nothing"), "nothing"),
+        (lambda store: sk.notebook.PreviewTable(store, group="colour"), "colour"),
+    ],
+)
+def test_a_call_that_cannot_be_answered_is_refused(fixture: sk.Store, call: Any, said: str) -> None:
+    with pytest.raises(QueryError, match=said):
+        call(fixture)
+
+
 def test_an_empty_store(tmp_path: Path) -> None:
     backend = sk.MetastoreStateBackend(tmp_path / "empty.db")
     backend.create_tables()

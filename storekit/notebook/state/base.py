@@ -58,10 +58,20 @@ class State(HasTraits):
     def set(self, **values: Any) -> None:
         """Change several inputs, and compute once.
 
+        Values that have no answer, such as a column that is not there, raise nothing: `trouble` says why, and `shown`
+        stays.
+
+        Parameters
+        ----------
+        **values
+            Inputs by name, each as the class lists it under Attributes.
+
         Raises
         ------
         QueryError
-            If there is no such input. What its value means is no matter of this: that is said in `trouble`.
+            If there is no such input; then nothing is changed.
+        traitlets.TraitError
+            If a value is of another type than the input, or none of its few choices.
         """
         self._act = None
         self._take_in(values)

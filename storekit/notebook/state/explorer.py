@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from traitlets import HasTraits, TraitError, Unicode, validate
@@ -48,7 +49,7 @@ class Explorer(HasTraits):
         self,
         store_or_snapshot: Store | Snapshot,
         *,
-        now: str = "",
+        now: datetime | str | None = None,
         policies: Policy | Iterable[Policy] | None = None,
         runner: Runner = inline,
     ) -> None:

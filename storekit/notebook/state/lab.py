@@ -97,6 +97,21 @@ class LabShown:
 class Lab(Paged):
     """Policies side by side.
 
+    What a user does to them (`set_days`, `put`, `load`, `add`, `remove`, …) raises no error where it cannot be done:
+    `trouble` says why, and the policies stay as they are.
+
+    Parameters
+    ----------
+    source, active, **values
+        As for `State`.
+    policies
+        What it starts with: one to `MOST_POLICIES`; None: as written, 30 days and 14 days.
+
+    Raises
+    ------
+    QueryError
+        If ``policies`` are none, or too many.
+
     Attributes
     ----------
     policies : tuple of Policy
@@ -148,23 +163,65 @@ class Lab(Paged):
     # --- what a user does to the policies ------------------------------------------------------------------------
 
     def set_days(self, at: int, days: int | None) -> None:
-        """Give the policy at a place another ``default_retention_days``; None: as written."""
+        """Give the policy at a place another ``default_retention_days``.
+
+        Parameters
+        ----------
+        at
+            The place, from 0. One that is not there is said in `trouble`, not raised.
+        days
+            0 or more, where 0 is no expiry; None: as written. What is no number of days is said in `trouble`.
+        """
         self._change(lambda policy: policy.model_copy(update={"default_retention_days": days}), at)
 
     def set_cleanup(self, at: int, every: timedelta | str | None) -> None:
-        """Give the policy at a place another time between two cleanups; None: cleanup never runs."""
+        """Give the policy at a place another time between two cleanups.
+
+        Parameters
+        ----------
+        at
+            As for `set_days`.
+        every
+            A timedelta of more than 0, or text such as ``"6h"``; None: cleanup never runs. What is no such time is said
+            in `trouble`, not raised.
+        """
         self._change(lambda policy: policy.model_copy(update={"cleanup_every": every}), at)
 
     def set_clear_on_success(self, at: int, clear: bool) -> None:
-        """Say whether a task's rows go when it turns success."""
+        """Say whether a task's rows go when it turns success.
+
+        Parameters
+        ----------
+        at
+            As for `set_days`.
+        clear
+            Whether they go under the policy at that place.
+        """
         self._change(lambda policy: policy.model_copy(update={"clear_on_success": clear}), at)
 
     def put(self, at: int, policy: Policy) -> None:
-        """Put another policy in a place."""
+        """Put another policy in a place.
+
+        Parameters
+        ----------
+        at
+            As for `set_days`.
+        policy
+            The lab names it by the letter of its place. What is no policy is said in `trouble`, not raised.
+        """
         self._change(lambda _before: policy, at)
 
     def load(self, path: str | Path, at: int | None = None) -> None:
-        """Add the policy of a file, or put it in a place."""
+        """Add the policy of a file, or put it in a place.
+
+        Parameters
+        ----------
+        path
+            A file as for `storekit.load_policies`, with one policy in it; ``~`` is the user's home. One that cannot be
+            read, or holds several, is said in `trouble`, not raised.
+        at
+            The place, from 0; None: after the last.
+        """
         try:
             policies = load_policies(Path(path).expanduser())
             if len(policies) != 1:
@@ -180,7 +237,13 @@ class Lab(Paged):
             self.put(at, policies[0])
 
     def add(self, policy: Policy | None = None) -> None:
-        """Add a policy; None: one like the last."""
+        """Add a policy after the last. One more than `MOST_POLICIES` is said in `trouble`, not raised.
+
+        Parameters
+        ----------
+        policy
+            None: one like the last.
+        """
         if len(self.policies) >= MOST_POLICIES:
             self._refuse(f"there are {MOST_POLICIES} policies already", "remove one first")
             return
@@ -188,7 +251,13 @@ class Lab(Paged):
         self.set(policies=(*self.policies, _named(len(self.policies), given)))
 
     def remove(self, at: int) -> None:
-        """Remove the policy at a place; the last one stays."""
+        """Remove the policy at a place.
+
+        Parameters
+        ----------
+        at
+            The place, from 0. One that is not there, or is the only one, is said in `trouble`, not raised.
+        """
         if not 0 <= at < len(self.policies):
             self._refuse(f"there is no policy at place {at}", f"0 to {len(self.policies) - 1}")
             return
@@ -199,7 +268,23 @@ class Lab(Paged):
         self.set(policies=tuple(_named(place, each) for place, each in enumerate(left)), page=0)
 
     def own(self, at: int) -> Policy:
-        """Return the policy at a place under the name that it has outside the lab."""
+        """Return the policy at a place under the name that it has outside the lab.
+
+        Parameters
+        ----------
+        at
+            The place, from 0.
+
+        Returns
+        -------
+        Policy
+            Named without the letter of its place.
+
+        Raises
+        ------
+        IndexError
+            If there is no such place.
+        """
         policy: Policy = self.policies[at]
         return policy.model_copy(update={"name": policy.name.removeprefix(f"{_LETTERS[at]}: ")})
 

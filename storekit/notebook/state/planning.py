@@ -72,6 +72,15 @@ class Planning(Paged):
 
     Nothing is deleted but by `delete`, with the phrase that `PlanningShown.phrase` asks for.
 
+    What a user does (`make`, `open`, `save`, `look`, `delete`) raises no error: `trouble` says why it was not done, and
+    so it does while other work is under way. It is done by the source's runner; under `in_thread` it may go on when
+    the call has returned, and ``source.work.running`` says so.
+
+    Parameters
+    ----------
+    source, **kwargs
+        As for `State`.
+
     Attributes
     ----------
     archive : str
@@ -110,7 +119,7 @@ class Planning(Paged):
     # --- what a user does ------------------------------------------------------------------------------------------
 
     def make(self) -> None:
-        """Make the plan of what would be deleted at the source's instant."""
+        """Make the plan of what would be deleted at the source's instant; it becomes `plan`."""
         now, made_by = self.source.now_argument, self._making()
 
         def made(told: Progress) -> Plan:
@@ -122,12 +131,26 @@ class Planning(Paged):
         self._in_work("Making the plan", made, lambda plan: self._take(plan, made_by))
 
     def open(self, path: str | Path) -> None:
-        """Open a saved plan."""
+        """Open a saved plan; it becomes `plan`.
+
+        Parameters
+        ----------
+        path
+            A file that `Plan.save` wrote; ``~`` is the user's home. One that is missing, no plan, or changed since is
+            said in `trouble`, not raised.
+        """
         opened_by = call("sk.open_plan", str(path))
         self._in_work("Reading the plan", lambda _: open_plan(_path(path)), lambda plan: self._take(plan, opened_by))
 
     def save(self, path: str | Path) -> None:
-        """Save the plan; a file that is there is not replaced."""
+        """Save the plan; `told` says where.
+
+        Parameters
+        ----------
+        path
+            The file; its folder must exist, ``~`` is the user's home. One that is there is not replaced: that, and that
+            there is no plan, is said in `trouble`, not raised.
+        """
 
         def saved(_told: Progress) -> str:
             if self.plan is None:
@@ -137,7 +160,7 @@ class Planning(Paged):
         self._in_work("Saving the plan", saved, self._tell)
 
     def look(self) -> None:
-        """Look what the plan would delete by now: a dry run, against the live store."""
+        """Look what the plan would delete by now: a dry run, against the live store; it becomes `looked`."""
 
         def look(told: Progress) -> CleanupReport:
             store, plan = self._store_and_plan()
@@ -146,7 +169,18 @@ class Planning(Paged):
         self._in_work("Comparing with the store", look, lambda report: self.set(looked=report))
 
     def delete(self, typed: str) -> None:
-        """Delete what the plan names, if ``typed`` is the phrase that is asked for."""
+        """Delete what the plan names, if ``typed`` is the phrase that is asked for; the outcome becomes `report`.
+
+        The plan is then spent, and the store is read again. If it fails half way, `report` says what was deleted, and
+        `trouble` why no more was.
+
+        Parameters
+        ----------
+        typed
+            `PlanningShown.phrase`, such as ``delete 64 rows``; blanks around it do not count. Another text deletes
+            nothing; that, a store that is open for reading only, or an archive without a name is said in `trouble`,
+            not raised.
+        """
         with self.source.lock:
             # All of it is looked at once: another plan may come in while this one is being confirmed.
             plan, size = self.plan, self.batch_size

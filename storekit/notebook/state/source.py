@@ -29,7 +29,7 @@ class Source(HasTraits):
     store_or_snapshot
         Of a store a snapshot is taken at once, and again at `refresh`.
     now
-        As the trait.
+        As the trait, or aware; None: when the snapshot was taken.
     runner
         How long work is run; `inline` waits for it.
 
@@ -51,7 +51,7 @@ class Source(HasTraits):
     Raises
     ------
     QueryError
-        If it is neither a store nor a snapshot.
+        If it is neither a store nor a snapshot, or ``now`` is no instant.
     """
 
     snapshot: Any = AnyTrait(None, allow_none=True)
@@ -60,7 +60,9 @@ class Source(HasTraits):
     moment = Int(0)
     trouble = Instance(Trouble, allow_none=True)
 
-    def __init__(self, store_or_snapshot: Store | Snapshot, *, now: str = "", runner: Runner = inline) -> None:
+    def __init__(
+        self, store_or_snapshot: Store | Snapshot, *, now: datetime | str | None = None, runner: Runner = inline
+    ) -> None:
         super().__init__()
         if not isinstance(store_or_snapshot, Store | Snapshot):
             raise QueryError(
@@ -70,7 +72,7 @@ class Source(HasTraits):
         self.store = store_or_snapshot if isinstance(store_or_snapshot, Store) else None
         self.work = Work(runner)
         self.lock = threading.RLock()
-        self.now = now
+        self.now = _as_text(now)
         self.observe(self._on_now, ["now"])
         if isinstance(store_or_snapshot, Snapshot):
             self._settle(store_or_snapshot)
@@ -94,8 +96,7 @@ class Source(HasTraits):
         """``now`` as an argument of a call; None: it can be left out."""
         if self.instant is None or self.snapshot is None or self.instant == self.snapshot.info.taken_at:
             return None
-        text: str = self.instant.isoformat().replace("+00:00", "Z")
-        return text
+        return _as_argument(self.instant)
 
     @property
     def title(self) -> str:
@@ -127,3 +128,16 @@ class Source(HasTraits):
             self.snapshot, self.instant, self.trouble = snapshot, instant, trouble
             if before != (snapshot, instant):
                 self.moment += 1
+
+
+def _as_text(now: datetime | str | None) -> str:
+    """Return an instant as the trait has it, if it is one."""
+    if now is None or (isinstance(now, str) and not now.strip()):
+        return ""
+    instant = as_instant(now)
+    return now if isinstance(now, str) else _as_argument(instant)
+
+
+def _as_argument(instant: datetime) -> str:
+    """Return an instant as a call's argument: ``2026-11-28T00:00:00Z``."""
+    return instant.isoformat().replace("+00:00", "Z")

@@ -11,7 +11,15 @@ __all__ = ["Trouble", "trouble_of"]
 
 @dataclass(frozen=True)
 class Trouble:
-    """What went wrong, and what to do next."""
+    """What went wrong, and what to do next.
+
+    Parameters
+    ----------
+    message
+        What was wrong, with the value.
+    hint
+        What to do next; empty: nothing is known.
+    """
 
     message: str
     hint: str = ""

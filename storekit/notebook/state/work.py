@@ -21,7 +21,13 @@ _PATIENCE = 0.5  # seconds; what is done by then is seen as if it had been done 
 
 
 def inline(job: Callable[[], None]) -> None:
-    """Run a piece of work now: the program waits for it."""
+    """Run a piece of work now: the program waits for it.
+
+    Parameters
+    ----------
+    job
+        Called once, without arguments.
+    """
     job()
 
 
@@ -29,6 +35,11 @@ def in_thread(job: Callable[[], None]) -> None:
     """Run a piece of work in a thread of its own, and wait for it a moment only.
 
     A program that ends waits for it: a batch is not cut off.
+
+    Parameters
+    ----------
+    job
+        Called once, without arguments. This returns when it has, or after half a second.
     """
     thread = threading.Thread(target=job, name="storekit-work")
     thread.start()
@@ -37,6 +48,11 @@ def in_thread(job: Callable[[], None]) -> None:
 
 class Work(HasTraits):
     """One piece of long work at a time.
+
+    Parameters
+    ----------
+    runner
+        How it is run: `inline`, `in_thread`, or any function that calls what it is given once.
 
     Attributes
     ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 import ipywidgets as widgets
@@ -137,7 +138,10 @@ class App(widgets.VBox):
 
 
 def explore(
-    store_or_snapshot: Store | Snapshot, *, now: str = "", policies: Policy | Iterable[Policy] | None = None
+    store_or_snapshot: Store | Snapshot,
+    *,
+    now: datetime | str | None = None,
+    policies: Policy | Iterable[Policy] | None = None,
 ) -> App:
     """Open the app: contents, what-if, preview, plan.
 
@@ -149,7 +153,7 @@ def explore(
         A store, of which a snapshot is taken at once; or a snapshot, of which no values can be read and by which
         nothing can be deleted.
     now
-        The instant at which rows are judged, as ISO text with a zone; empty: when the snapshot was taken.
+        The instant at which rows are judged, aware or ISO text with a zone; None: when the snapshot was taken.
     policies
         What the lab starts with, one to six; None: as written, 30 days and 14 days.
 
@@ -161,6 +165,6 @@ def explore(
     Raises
     ------
     QueryError
-        If it is neither a store nor a snapshot, or there are too many policies.
+        If it is neither a store nor a snapshot, ``now`` is no instant, or there are too many policies.
     """
     return App(Explorer(store_or_snapshot, now=now, policies=policies, runner=in_thread))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, TypeVar, cast
 
 import ipywidgets as widgets
+from traitlets import TraitError
 
 from storekit.errors import QueryError
 from storekit.frames.display import escape, plain
@@ -166,11 +168,27 @@ def say(notice: Notice, trouble: Trouble | None) -> None:
 S = TypeVar("S", bound=State)
 
 
-def state_of(given: Store | Snapshot | S, kind: type[S], now: str, **inputs: Any) -> S:
-    """Return the state of a view: the one that it is given, or one of its own over a store or a snapshot."""
+def state_of(given: Store | Snapshot | S, kind: type[S], now: datetime | str | None, **inputs: Any) -> S:
+    """Return the state of a view: the one that it is given, or one of its own over a store or a snapshot.
+
+    Raises
+    ------
+    QueryError
+        For inputs that cannot be answered: who typed them looks at a call, not at a widget yet.
+    """
+    asked = {name: value for name, value in inputs.items() if value is not None}
     if isinstance(given, Store | Snapshot) or not isinstance(given, kind):
-        return kind(Source(cast("Store | Snapshot", given), now=now, runner=in_thread), **inputs)
-    told = [name for name, value in {"now": now or None, **inputs}.items() if value is not None]
+        source = Source(cast("Store | Snapshot", given), now=now, runner=in_thread)
+        try:
+            state = kind(source, **inputs)
+        except TraitError as error:
+            raise QueryError(
+                str(error), hint=f"the inputs are those of storekit.notebook.state.{kind.__name__}"
+            ) from None
+        if asked and state.trouble is not None:
+            raise QueryError(state.trouble.message, hint=state.trouble.hint)
+        return state
+    told = [*(["now"] if now else []), *asked]
     if told:
         raise QueryError(f"{', '.join(told)}: the state that is shown has its own", hint="set the state's traits")
     return given

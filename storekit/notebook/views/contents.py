@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -63,7 +64,7 @@ class ContentsBrowser(View):
     store_or_snapshot
         A store, or a snapshot; of a snapshot no values can be read.
     now
-        The instant at which rows are judged, as ISO text with a zone; empty: when the snapshot was taken.
+        The instant at which rows are judged, aware or ISO text with a zone; None: when the snapshot was taken.
     **inputs
         Inputs of `storekit.notebook.state.Contents` to start with, such as ``dag_id="etl"``.
 
@@ -74,7 +75,9 @@ class ContentsBrowser(View):
 
     state: Contents
 
-    def __init__(self, store_or_snapshot: Store | Snapshot | Contents, *, now: str = "", **inputs: Any) -> None:
+    def __init__(
+        self, store_or_snapshot: Store | Snapshot | Contents, *, now: datetime | str | None = None, **inputs: Any
+    ) -> None:
         state = state_of(store_or_snapshot, Contents, now, **inputs)
         self._search = widgets.Text(
             description="Search", placeholder="in Dag, run, task, key, asset", continuous_update=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from storekit.frames.chart import COLOURS
 from storekit.frames.display import escape, human_bytes, human_rows, plain
 from storekit.frames.report import framed
 from storekit.frames.simulation import MOST_FORECAST_DAYS
-from storekit.frames.simview import cells_html, simulation_html, summary_cells
+from storekit.frames.simview import cells_html, legend_html, simulation_html, summary_cells, summary_legend
 from storekit.frames.snapshot import Snapshot
 from storekit.notebook.parts import Code, Retention, Table
 from storekit.notebook.state import Lab
@@ -103,7 +104,7 @@ class PolicyLab(View):
     store_or_snapshot
         A store, or a snapshot.
     now
-        The first cleanup, as ISO text with a zone, not before the snapshot; empty: when it was taken.
+        The first cleanup: aware, or ISO text with a zone, not before the snapshot; None: when it was taken.
     policies
         One to six, to start with; None: as written, 30 days and 14 days.
     **inputs
@@ -120,7 +121,7 @@ class PolicyLab(View):
         self,
         store_or_snapshot: Store | Snapshot | Lab,
         *,
-        now: str = "",
+        now: datetime | str | None = None,
         policies: Policy | Iterable[Policy] | None = None,
         **inputs: Any,
     ) -> None:
@@ -262,4 +263,4 @@ def _summary(shown: LabShown) -> str:
     for cells, count in zip(body, shown.summary["unsafe_rows"], strict=True):
         if count:
             cells[-1] = f"⚠ {cells[-1]}"
-    return cells_html(head, body)
+    return cells_html(head, body) + legend_html(summary_legend(shown.simulation))

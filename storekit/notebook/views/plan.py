@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import ipywidgets as widgets
@@ -56,7 +57,7 @@ class PlanReview(View):
     store_or_snapshot
         A store, or a snapshot.
     now
-        The instant of the plan, as ISO text with a zone; empty: when the snapshot was taken.
+        The instant of the plan, aware or ISO text with a zone; None: when the snapshot was taken.
     **inputs
         Inputs of `storekit.notebook.state.Planning` to start with, such as ``plan=sk.open_plan(path)``.
 
@@ -67,7 +68,9 @@ class PlanReview(View):
 
     state: Planning
 
-    def __init__(self, store_or_snapshot: Store | Snapshot | Planning, *, now: str = "", **inputs: Any) -> None:
+    def __init__(
+        self, store_or_snapshot: Store | Snapshot | Planning, *, now: datetime | str | None = None, **inputs: Any
+    ) -> None:
         state = state_of(store_or_snapshot, Planning, now, **inputs)
         self._make = widgets.Button(description="Make the plan", button_style="primary")
         self._file = widgets.Text(description="Plan file", value="tonight.parquet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import ipywidgets as widgets
@@ -74,7 +75,7 @@ class PreviewTable(View):
     store_or_snapshot
         A store, or a snapshot.
     now
-        The instant of the cleanup, as ISO text with a zone; empty: when the snapshot was taken.
+        The instant of the cleanup, aware or ISO text with a zone; None: when the snapshot was taken.
     policies
         Those that can be chosen, beside what is in force.
     **inputs
@@ -91,7 +92,7 @@ class PreviewTable(View):
         self,
         store_or_snapshot: Store | Snapshot | Previewing,
         *,
-        now: str = "",
+        now: datetime | str | None = None,
         policies: tuple[Policy, ...] | list[Policy] = (),
         **inputs: Any,
     ) -> None:
