@@ -159,7 +159,7 @@ class Forecast:
     def __repr__(self) -> str:
         seen = max((model.seen_days for model in self.models), default=0)
         return (
-            f"Forecast({self.days} days from {self.first_day}, {len(self.names)} columns, from {seen} days seen at most; "
+            f"Forecast({self.days} days from {self.first_day}, {len(self.names)} columns, {seen} days seen at most; "
             f"band for {self.level:.0%} of days; {len(self.doubts)} doubts)"
         )
 
