@@ -15,6 +15,8 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "_ext")]  # this checkout, not another that is installed
 
 from pydantic import BaseModel  # noqa: E402
+from pygments.lexer import RegexLexer  # noqa: E402
+from pygments.token import Generic, Text  # noqa: E402
 from sphinx.util.inspect import stringify_signature  # noqa: E402
 
 import storekit  # noqa: E402
@@ -48,6 +50,13 @@ html_theme_options = {
 }
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+
+
+class Terminal(RegexLexer):
+    """A command after its prompt, then what it prints, as plain text: a shell's lexer would colour words of tables."""
+
+    name = "Terminal"
+    tokens = {"root": [(r"^\$ .*\n", Generic.Prompt), (r".*\n", Text)]}  # noqa: RUF012 - as Pygments has it
 
 
 def _shorten(app: Any, what: str, name: str, obj: Any, options: Any, signature: Any, returns: Any) -> Any:
@@ -97,6 +106,7 @@ def _public(app: Any, env: Any, node: Any, contnode: Any) -> Any:
 
 
 def setup(app: Any) -> None:
+    app.add_lexer("console", Terminal)
     app.connect("autodoc-process-signature", _shorten)
     app.connect("autodoc-process-docstring", _keep, priority=400)  # before napoleon, whose priority is 500
     app.connect("autodoc-process-docstring", _give_back, priority=600)

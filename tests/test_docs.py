@@ -146,6 +146,7 @@ def test_console_blocks_print_what_they_show(page: Path, tmp_path: Path) -> None
         prompt, _, shown = block.partition("\n")
         assert prompt.startswith("$ "), f"a console block starts with its command: {prompt!r}"
         printed = run(prompt[2:], tmp_path)
+        assert str(tmp_path) not in printed, "a page names no path of a machine"
         if os.environ.get("STOREKIT_UPDATE_DOCS"):
             text = text.replace(block, f"{prompt}\n{printed}")
         else:
