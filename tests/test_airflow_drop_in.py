@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import settings
 from parts import LAYOUT_NAMES, Family, Sandboxes, require
+from profiles import on_ci_only
 from stores import open_store
 
 import storekit as sk
@@ -42,9 +42,6 @@ from client import (
 from copies import copied_sqlite, like_airflows, postgres_copies, tables_of
 
 ROOT = Path(__file__).resolve().parent.parent
-on_ci_only = pytest.mark.skipif(
-    settings.get_current_profile_name() != "ci", reason="260,001 lines of output take long: HYPOTHESIS_PROFILE=ci"
-)
 AIRFLOW_34 = ROOT / "data" / "fixtures" / "airflow-3.4-schema.db"
 DROP_IN = {
     "AIRFLOW__STATE_STORE__BACKEND": "storekit.airflow.CleaningMetastoreBackend",
@@ -122,7 +119,9 @@ def fill(url: str, rows: int) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("family", [pytest.param("sqlite", marks=on_ci_only), "postgres"])
+@pytest.mark.parametrize(
+    "family", [pytest.param("sqlite", marks=on_ci_only("260,001 lines of output take long")), "postgres"]
+)
 def test_where_the_stock_class_fails(family: Family, new_database: Callable[[Family], str]) -> None:
     url = new_database(family)
     lines = fill(url, TOO_MANY[family])
@@ -288,7 +287,9 @@ def test_everything_else_is_airflows_own(drop_in: RealAirflow, request: pytest.F
         drop_in.set(sk.TaskScope("etl", "no such run", "t"), "k", "1")
 
 
-@pytest.mark.parametrize("family", ["sqlite", "postgres"])
+@pytest.mark.parametrize(
+    "family", ["sqlite", pytest.param("postgres", marks=on_ci_only("migrations on PostgreSQL are slow"))]
+)
 def test_a_dry_run_holds_no_more_than_a_part_of_the_rows(family: Family, new_database: Callable[[Family], str]) -> None:
     url, rows = new_database(family), 20_000
     fill(url, rows)

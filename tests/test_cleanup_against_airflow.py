@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from parts import Sandboxes, require
+from profiles import on_ci_only
 
 import storekit as sk
 from storekit.cli import main
@@ -27,10 +28,8 @@ from copies import copied_rows, copied_sqlite, like_airflows, postgres_copies, t
 AIRFLOW_33 = Path(__file__).resolve().parent.parent / "data" / "fixtures" / "airflow-3.3.2.db"
 BATCH_SIZE = "AIRFLOW__STATE_STORE__STATE_CLEANUP_BATCH_SIZE"
 NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
-ON_CI = settings.get_current_profile_name() == "ci"
-on_ci_only = pytest.mark.skipif(
-    not ON_CI, reason="each run of the airflow command takes seconds: HYPOTHESIS_PROFILE=ci"
-)
+MIGRATED = on_ci_only("migrations on PostgreSQL are slow")
+SLOW = on_ci_only("each run of the airflow command takes seconds")
 
 Row = tuple[str, str, str, int, str]
 Tables = dict[str, list[dict[str, Any]]]
@@ -113,7 +112,7 @@ class Twins:
             copied_rows(self.theirs, self.ours)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=MIGRATED)])
 def twins(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twins]:
     require("airflow")
     if request.param == "sqlite":
@@ -223,7 +222,7 @@ def filled_by_airflow(url: str) -> None:
             airflow.set(scope, "k", "1")
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=MIGRATED)])
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     require("airflow")
     if request.param == "sqlite":
@@ -238,9 +237,7 @@ def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
             yield Filled(url, copy)
 
 
-@pytest.mark.parametrize(
-    "batch_size", [0, pytest.param(1, marks=on_ci_only), 7, pytest.param(10_000, marks=on_ci_only)]
-)
+@pytest.mark.parametrize("batch_size", [0, pytest.param(1, marks=SLOW), 7, pytest.param(10_000, marks=SLOW)])
 def test_the_command(
     filled: Filled, batch_size: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,15 +7,13 @@ from typing import Any, ClassVar
 
 import pytest
 from backdoor import read_rows
-from hypothesis import settings
 from parts import Family, Sandboxes
+from profiles import ON_CI
 from stores import TestedStore, asset_rules_of, open_store, text_rules_of
 
 from storekit.metastore import MetastoreStateBackend
 from storekit.state import NEVER_EXPIRE, AssetScope, TaskScope
 from storekit.testing import BackendConformance
-
-ON_CI = settings.get_current_profile_name() == "ci"
 
 
 class MetastoreConformance(BackendConformance):

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 from parts import Sandboxes, require
+from profiles import ON_CI, on_ci_only
 
 from storekit.clock import ManualClock
 from storekit.config import StateStoreConfig
@@ -29,10 +30,7 @@ from storekit.testing import BackendConformance, StoredRow, StoreMachine, TextRu
 sys.path.insert(0, str(Path(__file__).parent / "real_airflow"))
 from client import AirflowCallError, RealAirflow, migrated_postgres, migrated_sqlite
 
-ON_CI = settings.get_current_profile_name() == "ci"
 PLAIN = StateStoreConfig()
-
-on_ci_only = pytest.mark.skipif(not ON_CI, reason="two migrations on PostgreSQL are slow: HYPOTHESIS_PROFILE=ci")
 
 
 @dataclass
@@ -359,7 +357,7 @@ def test_storekit_and_real_airflow_leave_the_same_tables_on_sqlite(sqlite_twins:
     agree(sqlite_twins, 10, 25)
 
 
-@on_ci_only
+@on_ci_only("two migrations on PostgreSQL are slow")
 def test_storekit_and_real_airflow_leave_the_same_tables_on_postgres(postgres_twins: Twins) -> None:
     agree(postgres_twins, 5, 25)
 

@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 from backdoor import read_rows
-from hypothesis import settings
 from killed import Cleaner, Ended
 from parts import Family, Sandbox, Sandboxes
+from profiles import ON_CI, on_ci_only
 
 import storekit as sk
 from storekit.clock import ManualClock
@@ -33,9 +33,7 @@ from storekit.testing import StoredRow
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="killing takes a fork, which this system lacks")
 
-ON_CI = settings.get_current_profile_name() == "ci"
 KILLS = 28 if ON_CI else 6
-on_ci_only = pytest.mark.skipif(not ON_CI, reason="a process is killed at every step: HYPOTHESIS_PROFILE=ci")
 """On each database."""
 EXPIRED, ALIVE = 2_000, 200
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -193,6 +191,9 @@ def check_nothing_is_lost(scene: Scene, rows: Rows, archives: Sequence[Rows]) ->
 # --- killed ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "filled", ["sqlite", pytest.param("postgres", marks=on_ci_only("there it is killed at every step"))], indirect=True
+)
 def test_killed_at_any_instant_a_cleanup_loses_nothing(scene: Scene) -> None:
     chance = random.Random(20261122)  # noqa: S311 - a run that can be repeated
     plan = scene.folder / "cleanup.plan"
@@ -228,7 +229,7 @@ def test_killed_at_any_instant_a_cleanup_loses_nothing(scene: Scene) -> None:
     assert amid >= KILLS // 2, "most of the kills came too late to prove anything"
 
 
-@pytest.mark.parametrize("batch_size", [0, pytest.param(20, marks=on_ci_only)])
+@pytest.mark.parametrize("batch_size", [0, pytest.param(20, marks=on_ci_only("a process is killed at every step"))])
 @pytest.mark.parametrize("planned", [False, True], ids=["all", "planned"])
 def test_killed_at_every_step_a_cleanup_loses_nothing(scene: Scene, batch_size: int, planned: bool) -> None:
     """Between any two things that a cleanup does to the database or to the disk: chance need not hit them."""

@@ -11,13 +11,13 @@ from backdoor import read_rows
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from parts import LAYOUT_NAMES, Family, Sandboxes
+from profiles import ON_CI
 from stores import open_store, text_rules_of
 
 from storekit.metastore import MetastoreStateBackend
 from storekit.state import NEVER_EXPIRE
 from storekit.testing import HARD_CASES, StoredRow, StoreMachine
 
-ON_CI = settings.get_current_profile_name() == "ci"
 FAMILIES: tuple[Family, ...] = ("sqlite", "postgres", "mysql")
 Step = Callable[[], object]
 MATRIX = [(family, layout) for family in FAMILIES for layout in LAYOUT_NAMES]
@@ -82,7 +82,7 @@ def test_the_machine_agrees_with_its_model(sandboxes: Sandboxes, family: Family,
 
 
 def test_the_machine_agrees_in_memory(sandboxes: Sandboxes) -> None:
-    budget = settings(max_examples=120 if ON_CI else 30, stateful_step_count=50, deadline=None)
+    budget = settings(max_examples=120 if ON_CI else 8, stateful_step_count=50, deadline=None)
     run_state_machine_as_test(machine_for(sandboxes, "memory", "storekit"), settings=budget)
 
 

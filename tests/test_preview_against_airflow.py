@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from parts import Sandboxes, require
+from profiles import on_ci_only
 
 import storekit as sk
 
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent / "real_airflow"))
 from client import RealAirflow, airflow_cli, migrated_postgres, migrated_sqlite
 
 AIRFLOW_33 = Path(__file__).resolve().parent.parent / "data" / "fixtures" / "airflow-3.3.2.db"
+SLOW = on_ci_only("migrations on PostgreSQL are slow")
 NOW = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 PRINTED = re.compile(
     r"^  Dag (?P<dag>'.*'), run (?P<run>'.*'), task (?P<task>'.*'), map_index (?P<index>-?\d+), key (?P<key>.*)$"
@@ -78,7 +80,7 @@ class Compared:
         self.runs.clear()
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=SLOW)])
 def compared(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sandboxes: Sandboxes
 ) -> Iterator[Compared]:
@@ -116,6 +118,7 @@ def test_random_stores(compared: Compared, rows: dict[Row, timedelta | None]) ->
     assert by_airflow == {row for row, offset in rows.items() if offset is not None and offset < timedelta(0)}
 
 
+@on_ci_only("the fixture is shown by Airflow's own command too")
 def test_airflows_own_command_on_postgresql(compared: Compared) -> None:
     compared.clear()
     compared.write({("etl", "r", "t", index, f"k{index}"): timedelta(days=-200 * index) for index in range(4)})

@@ -26,12 +26,12 @@ from by_hand import (
 from contract_rows import TICK, T, asset_row, many_rows, snapshot, task_row
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import ON_CI
 
 from storekit.errors import QueryError
 from storekit.frames.advice import CANDIDATE_DAYS, Advice
 from storekit.retention.policy import Policy, Rule
 
-ON_CI = settings.get_current_profile_name() == "ci"
 cases = st.sampled_from(DEFAULTS).flatmap(lambda defaults: st.tuples(edge_rows(defaults), st.just(defaults)))
 candidates = st.tuples(*(edge_policies(name=name) for name in "abcd")).map(
     lambda many: [each for each in many if each.cleanup_every is not None]

@@ -12,10 +12,10 @@ from by_hand import DAY, DEFAULTS, SKEW, edge_rows, how_written
 from contract_rows import TICK, T, asset_row, instants, many_rows, snapshot, task_row
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from profiles import ON_CI
 
 from storekit.errors import QueryError
 
-ON_CI = settings.get_current_profile_name() == "ci"
 YEAR = range(366)
 COLUMNS = ["days", "deleted", "deleted_bytes", "kept", "kept_bytes"]
 COLUMNS += ["deleted_high", "deleted_bytes_high", "kept_low", "kept_bytes_low"]

@@ -32,6 +32,7 @@ from filled import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from parts import LAYOUT_NAMES, Family, Sandboxes
+from profiles import ON_CI
 
 from storekit.errors import ConnectError, MissingDriverError
 from storekit.frames import routes
@@ -58,7 +59,10 @@ def task_row(**given_cells: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("layout_name", LAYOUT_NAMES)
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=8 if ON_CI else 3,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(data=st.data())
 def test_every_route_gives_the_rows_that_were_inserted(
     sandboxes: Sandboxes, family: Family, layout_name: str, data: st.DataObject
@@ -92,7 +96,7 @@ def test_an_empty_store_has_the_same_columns(sandboxes: Sandboxes, family: Famil
 
 @pytest.mark.parametrize("layout_name", LAYOUT_NAMES)
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8 if ON_CI else 3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_filter_takes_any_text(sandboxes: Sandboxes, family: Family, layout_name: str, data: st.DataObject) -> None:
     sandbox = sandboxes.get(family)

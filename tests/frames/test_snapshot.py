@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from contract_rows import HOSTILE, SCHEMA, TICK, T, asset_row, info, many_rows, reader, snapshot, task_row
-from hypothesis import given
+from hypothesis import given, settings
+from profiles import ON_CI
 from pydantic import ValidationError
 
 from storekit.errors import ConnectError, QueryError, SnapshotError
@@ -384,6 +385,7 @@ def test_the_card_escapes_what_it_shows() -> None:
 # --- saving ----------------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=settings.default.max_examples if ON_CI else 8)
 @given(rows=many_rows())
 def test_saved_and_opened_it_is_equal(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
     taken = snapshot(rows, custom_backend="my.Backend")
@@ -609,6 +611,7 @@ def model(older: list[dict[str, Any]], newer: list[dict[str, Any]]) -> dict[tupl
     return changes
 
 
+@settings(max_examples=settings.default.max_examples if ON_CI else 8)
 @given(one=many_rows(), other=many_rows())
 def test_a_diff_is_what_dictionaries_say(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> None:
     # Some rows are shared as they are, so that "unchanged" is reached too.

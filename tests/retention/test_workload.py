@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
+from profiles import ON_CI
 
 from storekit.config import StateStoreConfig
 from storekit.errors import InvalidKeyError, LayoutError, PolicyError
@@ -29,7 +30,6 @@ from storekit.testing import (
     workloads,
 )
 
-ON_CI = settings.get_current_profile_name() == "ci"
 T = datetime(2026, 11, 22, 10, 35, 18, 757162, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ETL, ETL_0 = TaskScope("etl", "monday", "load"), TaskScope("etl", "monday", "load", 0)
