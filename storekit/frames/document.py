@@ -79,6 +79,11 @@ def report(
     overwrite
         Replace an existing file.
 
+    Returns
+    -------
+    Path
+        ``path``.
+
     Raises
     ------
     QueryError

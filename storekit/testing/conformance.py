@@ -81,22 +81,66 @@ class BackendConformance(ConformanceSuite):
         raise NotImplementedError(f"{type(self).__name__} must define the fixture `backend`")
 
     def prepare_task(self, backend: Any, scope: TaskScope) -> None:
-        """Make what ``set`` under ``scope`` needs: its DagRun. It may be there already."""
+        """Make what ``set`` under ``scope`` needs: its DagRun. It may be there already.
+
+        Parameters
+        ----------
+        backend
+            What the fixture gave.
+        scope
+            The task instance that will be written to.
+        """
 
     def prepare_asset(self, backend: Any, name: str, uri: str) -> AssetScope:
-        """Make an active asset and return the scope that finds it."""
+        """Make an active asset.
+
+        Parameters
+        ----------
+        backend
+            What the fixture gave.
+        name, uri
+            The asset's.
+
+        Returns
+        -------
+        AssetScope
+            What finds it.
+        """
         return AssetScope(name=name, uri=uri)
 
     def stored_expiry(
         self, backend: Any, scope: TaskScope, key: str
     ) -> datetime | Literal[NeverExpire.NEVER_EXPIRE] | None:
-        """Return the expiry that the store holds, read past the backend; needed where ``keeps_expiry``."""
+        """Return the expiry that the store holds, read past the backend; needed where ``keeps_expiry``.
+
+        Parameters
+        ----------
+        backend
+            What the fixture gave.
+        scope, key
+            A row that is there.
+
+        Returns
+        -------
+        datetime, NEVER_EXPIRE or None
+            An aware instant; None: no expiry.
+        """
         raise NotImplementedError(f"{type(self).__name__} declares keeps_expiry; it must define stored_expiry")
 
     # --- scopes of one's own, so that no check depends on an earlier one ---
 
     def task(self, backend: Any, *, map_index: int = -1, like: TaskScope | None = None) -> TaskScope:
-        """Return a prepared task scope that no one has used; ``like``: another task of its run."""
+        """Return a prepared task scope that no one has used.
+
+        Parameters
+        ----------
+        backend
+            What the fixture gave.
+        map_index
+            Of the scope.
+        like
+            Another scope, of whose run it shall be; None: of a run of its own.
+        """
         self.need("has_tasks")
         n = next(self._serial)
         scope = TaskScope(like.dag_id if like else f"dag-{n}", like.run_id if like else "run", f"task-{n}", map_index)
@@ -104,13 +148,25 @@ class BackendConformance(ConformanceSuite):
         return scope
 
     def asset(self, backend: Any) -> AssetScope:
-        """Return the scope of a prepared asset that no one has used."""
+        """Return the scope of a prepared asset that no one has used.
+
+        Parameters
+        ----------
+        backend
+            What the fixture gave.
+        """
         self.need("has_assets")
         n = next(self._serial)
         return self.prepare_asset(backend, f"asset-{n}", f"s3://bucket/{n}")
 
     def scopes(self, backend: Any) -> list[StoreScope]:
-        """Return an unused scope of each kind that the backend has."""
+        """Return an unused scope of each kind that the backend has.
+
+        Parameters
+        ----------
+        backend
+            What the fixture gave.
+        """
         return [
             *([self.task(backend)] if self.has_tasks else []),
             *([self.asset(backend)] if self.has_assets else []),

@@ -182,37 +182,108 @@ class StoreMachine(RuleBasedStateMachine):
         raise NotImplementedError(f"{type(self).__name__} must define rows()")
 
     def add_dag_run(self, dag_id: str, run_id: str) -> None:
-        """Make a DagRun."""
+        """Make a DagRun.
+
+        Parameters
+        ----------
+        dag_id, run_id
+            Its name, of a run that is not there.
+        """
         self.backend.add_dag_run(dag_id, run_id)
 
     def delete_dag_run(self, dag_id: str, run_id: str) -> None:
-        """Delete a DagRun, and with it its rows."""
+        """Delete a DagRun, and with it its rows.
+
+        Parameters
+        ----------
+        dag_id, run_id
+            Its name, of a run that is there.
+        """
         self.backend.delete_dag_run(dag_id, run_id)
 
     def add_task_instance(self, scope: TaskScope, state: str) -> None:
-        """Make a task instance."""
+        """Make a task instance.
+
+        Parameters
+        ----------
+        scope
+            Which one; it is not there, its DagRun is.
+        state
+            Airflow's name of its state.
+        """
         self.backend.add_task_instance(scope, state=state)
 
     def set_task_instance_state(self, scope: TaskScope, state: str, *, clear_on_success: bool) -> None:
-        """Move a task instance to a state; with ``clear_on_success``, its rows go when it turns success."""
+        """Move a task instance to a state; with ``clear_on_success``, its rows go when it turns success.
+
+        Parameters
+        ----------
+        scope
+            Which one; it is there.
+        state
+            Airflow's name of the state.
+        clear_on_success
+            The option of that name, in force for this move.
+        """
         self.backend.config = self.backend.config.model_copy(update={"clear_on_success": clear_on_success})
         self.backend.set_task_instance_state(scope, state)
 
     def add_asset(self, name: str, uri: str) -> int | None:
-        """Make an asset active, and return its id if the store has ids."""
+        """Make an asset active.
+
+        Parameters
+        ----------
+        name, uri
+            The asset's; it may be there already.
+
+        Returns
+        -------
+        int or None
+            Its id, if the store has ids.
+
+        Raises
+        ------
+        ValueError
+            Where ``owns_parents``: if another active asset has the name or the URI.
+        """
         asset_id: int = self.backend.add_asset(name=name, uri=uri)
         return asset_id
 
     def deactivate_asset(self, name: str, uri: str) -> None:
-        """Take an asset out of the active ones."""
+        """Take an asset out of the active ones.
+
+        Parameters
+        ----------
+        name, uri
+            The asset's; it is active.
+        """
         self.backend.deactivate_asset(AssetScope(name=name, uri=uri))
 
     def delete_asset(self, name: str, uri: str, asset_id: int | None) -> None:
-        """Delete an asset, and with it its rows."""
+        """Delete an asset, and with it its rows.
+
+        Parameters
+        ----------
+        name, uri
+            The asset's; it is there, active or not.
+        asset_id
+            What `add_asset` returned for it.
+        """
         self.backend.delete_asset(AssetScope(asset_id=asset_id))
 
     def cleanup(self, batch_size: int) -> int | None:
-        """Delete what has expired, and return how many rows went, if the store counts them."""
+        """Delete what has expired by the clock's now.
+
+        Parameters
+        ----------
+        batch_size
+            Rows per transaction; 0: all in one.
+
+        Returns
+        -------
+        int or None
+            How many rows went, if the store counts them.
+        """
         removed: int | None = self.backend.cleanup(batch_size=batch_size)
         return removed
 
@@ -222,19 +293,53 @@ class StoreMachine(RuleBasedStateMachine):
         self.close_store()
 
     def met(self, case: str) -> None:
-        """Note a hard case."""
+        """Note a hard case in ``reached``.
+
+        Parameters
+        ----------
+        case
+            One of `HARD_CASES`.
+        """
         assert case in HARD_CASES, case
         self.reached.add(case)
 
     def call(self, name: str, *args: Any, awaited: bool, **kwargs: Any) -> Any:
-        """Call a method of the backend, or its awaited twin."""
+        """Call a method of the backend, or its awaited twin.
+
+        Parameters
+        ----------
+        name
+            Of the blocking method; the twin's has an ``a`` before it.
+        *args, **kwargs
+            What it is called with.
+        awaited
+            Whether the twin is called, in an event loop of its own; where ``has_async`` is False it is not.
+
+        Returns
+        -------
+        Any
+            What the method returned.
+        """
         if not (awaited and self.has_async):
             return getattr(self.backend, name)(*args, **kwargs)
         twin: Callable[..., Coroutine[Any, Any, Any]] = getattr(self.backend, f"a{name}")
         return asyncio.run(twin(*args, **kwargs))
 
     def refused(self, illegal: Callable[[], Any], *errors: type[Exception]) -> None:
-        """Expect ValueError, or one of ``errors``; the invariants then see that the call changed nothing."""
+        """Expect that a call is refused; the invariants then see that it changed nothing.
+
+        Parameters
+        ----------
+        illegal
+            Makes the call.
+        *errors
+            What it may raise instead of ValueError.
+
+        Raises
+        ------
+        AssertionError
+            If it raises nothing.
+        """
         try:
             answer = illegal()
         except ValueError:
@@ -244,7 +349,18 @@ class StoreMachine(RuleBasedStateMachine):
         raise AssertionError(f"an illegal call was not refused; it returned {answer!r}")
 
     def find_asset(self, scope: AssetScope) -> Names | None:
-        """Return the asset that a scope means, by the model: names and URIs find active ones only."""
+        """Return the asset that a scope means, by the model: names and URIs find active ones only.
+
+        Parameters
+        ----------
+        scope
+            As the backend is given it.
+
+        Returns
+        -------
+        (str, str) or None
+            The asset's name and URI; None: there is none.
+        """
         for names, active in self.assets.items():
             if scope.asset_id is not None and self.asset_ids[names] != scope.asset_id:
                 continue
@@ -256,14 +372,34 @@ class StoreMachine(RuleBasedStateMachine):
         return None
 
     def asset_scope(self, names: Names, form: str) -> AssetScope:
-        """Return a scope for an asset: by ``id``, ``name``, ``uri`` or ``name+uri``."""
+        """Return a scope for an asset.
+
+        Parameters
+        ----------
+        names
+            The asset's name and URI.
+        form
+            What the scope says of it: ``id``, ``name``, ``uri`` or ``name+uri``. Without a known id, ``id`` is
+            ``name+uri``.
+        """
         asset_id = self.asset_ids.get(names)
         if form == "id" and asset_id is not None:
             return AssetScope(asset_id=asset_id)
         return AssetScope(name=names[0] if form != "uri" else None, uri=names[1] if form != "name" else None)
 
     def forget(self, gone: Callable[[Task, str, _Cell], bool]) -> int:
-        """Drop rows of tasks from the model, and return how many."""
+        """Drop rows of tasks from the model.
+
+        Parameters
+        ----------
+        gone
+            Asked of each with its task (dag_id, run_id, task_id, map_index), its key and its cell.
+
+        Returns
+        -------
+        int
+            How many.
+        """
         dropped = [place for place, cell in self.tasks.items() if gone(*place, cell)]
         for place in dropped:
             del self.tasks[place]

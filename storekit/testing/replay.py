@@ -47,6 +47,11 @@ def replay(workload: Workload, policy: Policy, backend: MetastoreStateBackend | 
         Where the rows go: storekit's own tables; by default a SQLite store in memory. Rows that are there take part:
         they are counted, cleaned up and overwritten. Its own clock and options are neither used nor changed.
 
+    Returns
+    -------
+    storekit.retention.workload.Outcome
+        The rows that live at the end, what each cleanup deleted, and rows and bytes after each event.
+
     Raises
     ------
     PolicyError, ValueError

@@ -74,7 +74,13 @@ class TextRules:
     tells_normalisation: bool = True
 
     def allows(self, text: str) -> bool:
-        """Whether the store holds ``text``, and can tell it from every other text that it holds."""
+        """Return whether the store holds ``text``, and can tell it from every other text that it holds.
+
+        Parameters
+        ----------
+        text
+            A key, an id or a name.
+        """
         if any(ord(each) > self.max_codepoint for each in text):
             return False
         if not self.control_characters and any(unicodedata.category(each) == "Cc" for each in text):
@@ -88,7 +94,13 @@ class TextRules:
         return self.max_bytes is None or len(text.encode()) <= self.max_bytes
 
     def tells_apart(self, one: str, other: str) -> bool:
-        """Whether two different texts are two keys to the store."""
+        """Return whether two different texts are two keys to the store.
+
+        Parameters
+        ----------
+        one, other
+            Texts that it holds.
+        """
         return self._folded(one) != self._folded(other)
 
     def _folded(self, text: str) -> str:
@@ -182,6 +194,11 @@ def keys(rules: TextRules = ANY_TEXT) -> st.SearchStrategy[str]:
     ----------
     rules
         Restricts the keys to those that a store holds and tells apart.
+
+    Returns
+    -------
+    SearchStrategy of str
+        `HOSTILE_KEYS`, as far as ``rules`` allow them, are among them.
     """
     hostile = [key for key in HOSTILE_KEYS if rules.allows(key)]
     characters = _characters(rules)
@@ -199,6 +216,16 @@ def key_twins(rules: TextRules = ANY_TEXT) -> st.SearchStrategy[tuple[str, str]]
     """Pairs of different keys that a careless store takes for one; only pairs that ``rules`` tell apart.
 
     They differ by case, by spaces at the end, by Unicode normalisation, by a look-alike or by a pattern character.
+
+    Parameters
+    ----------
+    rules
+        Restricts them to what a store holds and tells apart.
+
+    Returns
+    -------
+    SearchStrategy of (str, str)
+        The two differ; `TextRules.tells_apart` is true of each pair.
     """
     pairs = [
         ("a", "A"),
@@ -229,7 +256,13 @@ def key_twins(rules: TextRules = ANY_TEXT) -> st.SearchStrategy[tuple[str, str]]
 
 
 def bad_keys() -> st.SearchStrategy[Any]:
-    """Keys that a store must refuse, by type, length or content."""
+    """Keys that a store must refuse, by type, length or content.
+
+    Returns
+    -------
+    SearchStrategy of Any
+        `BAD_KEYS` are among them.
+    """
     spoilt = st.builds(
         lambda before, bad, after: before + bad + after,
         st.text(_PLAIN, max_size=5),
@@ -241,7 +274,20 @@ def bad_keys() -> st.SearchStrategy[Any]:
 
 
 def texts(rules: TextRules = ANY_TEXT, *, max_size: int = 200) -> st.SearchStrategy[str]:
-    """Texts that a backend keeps verbatim: anything but NUL and lone surrogates, empty ones too."""
+    """Texts that a backend keeps verbatim: anything but NUL and lone surrogates, empty ones too.
+
+    Parameters
+    ----------
+    rules
+        Restricts their characters.
+    max_size
+        Characters of a random one at most, inclusive.
+
+    Returns
+    -------
+    SearchStrategy of str
+        The empty text and `HOSTILE_KEYS`, as far as ``rules`` allow them, are among them.
+    """
     hostile = [key for key in HOSTILE_KEYS if rules.allows(key)]
     return (
         st.text(_PLAIN, max_size=8) | st.sampled_from(["", *hostile]) | st.text(_characters(rules), max_size=max_size)
@@ -252,6 +298,16 @@ def json_values(*, max_leaves: int = 8) -> st.SearchStrategy[Any]:
     """Values that a store accepts: what JSON can hold, not None and not of a reference's shape.
 
     NUL and lone surrogates are among their characters: JSON escapes both.
+
+    Parameters
+    ----------
+    max_leaves
+        How many values stand in a nested one at most, about.
+
+    Returns
+    -------
+    SearchStrategy of JSON value
+        str, int, float (finite), bool, list and dict with string keys; None only inside.
     """
     leaves = (
         st.booleans()
@@ -273,7 +329,13 @@ def json_values(*, max_leaves: int = 8) -> st.SearchStrategy[Any]:
 
 
 def json_texts() -> st.SearchStrategy[str]:
-    """JSON texts in the spellings that people and programs write: compact, spaced, indented, escaped or not."""
+    """JSON texts in the spellings that people and programs write: compact, spaced, indented, escaped or not.
+
+    Returns
+    -------
+    SearchStrategy of str
+        Each is what some value of `json_values` is written as.
+    """
     spellings: list[dict[str, Any]] = [
         {},
         {"separators": (",", ":")},
@@ -308,6 +370,11 @@ def instants(
         Bounds, inclusive. The defaults are what MySQL's ``TIMESTAMP`` holds.
     zones
         Whether some are written in another zone than UTC.
+
+    Returns
+    -------
+    SearchStrategy of datetime
+        All aware.
     """
     naive = st.datetimes(earliest.replace(tzinfo=None), latest.replace(tzinfo=None))
     in_utc = naive.map(lambda each: each.replace(tzinfo=UTC))
@@ -319,7 +386,13 @@ def instants(
 
 
 def retentions() -> st.SearchStrategy[Retention]:
-    """Retentions: the default (None), none at all (zero), microseconds, months, and NEVER_EXPIRE."""
+    """Retentions as `TaskStoreAccessor.set` takes them.
+
+    Returns
+    -------
+    SearchStrategy of timedelta, NEVER_EXPIRE or None
+        None (the default), zero, a microsecond, up to 400 days inclusive, and `NEVER_EXPIRE`.
+    """
     return (
         st.none()
         | st.just(NEVER_EXPIRE)
@@ -332,6 +405,16 @@ def expiries(now: datetime) -> st.SearchStrategy[Expiry]:
     """Expiries as a backend's ``set`` takes them, close around ``now``: the edge is what cleanup can get wrong.
 
     None (no expiry), NEVER_EXPIRE, ``now`` itself, one microsecond either side, and up to 40 days either side.
+
+    Parameters
+    ----------
+    now
+        The instant of a cleanup, aware.
+
+    Returns
+    -------
+    SearchStrategy of datetime, NEVER_EXPIRE or None
+        The instants are aware, in the zone of ``now``.
     """
     near = st.sampled_from([timedelta(0), timedelta(microseconds=1), timedelta(microseconds=-1)])
     far = st.timedeltas(timedelta(days=-40), timedelta(days=40))
@@ -344,19 +427,52 @@ def _ids(rules: TextRules) -> st.SearchStrategy[str]:
 
 
 def task_scopes(rules: TextRules = ANY_TEXT) -> st.SearchStrategy[TaskScope]:
-    """Task scopes, not mapped first; ids of few characters, hostile ones among them."""
+    """Task scopes, not mapped first; ids of few characters, hostile ones among them.
+
+    Parameters
+    ----------
+    rules
+        Restricts them to what a store holds and tells apart.
+
+    Returns
+    -------
+    SearchStrategy of TaskScope
+        ``map_index`` is -1, or 0 to 1,000 inclusive.
+    """
     return st.builds(
         TaskScope, _ids(rules), _ids(rules), _ids(rules), st.sampled_from([-1, 0, 1]) | st.integers(0, 1000)
     )
 
 
 def asset_names(rules: TextRules = ANY_TEXT) -> st.SearchStrategy[tuple[str, str]]:
-    """A name and a URI for an asset."""
+    """A name and a URI for an asset.
+
+    Parameters
+    ----------
+    rules
+        Restricts them to what a store holds and tells apart.
+
+    Returns
+    -------
+    SearchStrategy of (str, str)
+        The URI begins with ``s3://bucket/``.
+    """
     return st.tuples(_ids(rules), _ids(rules).map(lambda each: f"s3://bucket/{each}"))
 
 
 def asset_scopes(rules: TextRules = ANY_TEXT) -> st.SearchStrategy[AssetScope]:
-    """Asset scopes as a worker makes them: by name, by URI, or by both."""
+    """Asset scopes as a worker makes them: by name, by URI, or by both.
+
+    Parameters
+    ----------
+    rules
+        Restricts them to what a store holds and tells apart.
+
+    Returns
+    -------
+    SearchStrategy of AssetScope
+        None has an ``asset_id``.
+    """
 
     def scope(names: tuple[str, str], form: str) -> AssetScope:
         name, uri = names

@@ -27,6 +27,16 @@ class ConformanceSuite:
 
         Inside a test rather than on it: the strategies come from ``self``, and the fixture is shared by the
         examples, so a check takes a scope of its own.
+
+        Parameters
+        ----------
+        **given_strategies
+            Hypothesis strategies by the names of the function's parameters.
+
+        Returns
+        -------
+        Callable
+            The decorator. It runs `max_examples` examples and returns None.
         """
 
         def run(check: Callable[..., None]) -> None:
@@ -39,7 +49,13 @@ class ConformanceSuite:
         return run
 
     def need(self, capability: str) -> None:
-        """Skip a test whose promise this backend does not make."""
+        """Skip a test whose promise this backend does not make.
+
+        Parameters
+        ----------
+        capability
+            The class attribute that says whether it does, such as ``"has_async"``.
+        """
         if not getattr(self, capability):
             pytest.skip(f"{type(self).__name__} declares {capability} = False")
 

@@ -54,34 +54,96 @@ class WorkerBackendConformance(ConformanceSuite):
         raise NotImplementedError(f"{type(self).__name__} must define the fixture `worker`")
 
     def another(self, worker: Any) -> Any:
-        """Return a second instance over the same store, as another process would have it."""
+        """Return a second instance over the same store, as another process would have it.
+
+        Parameters
+        ----------
+        worker
+            What the fixture gave.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define another(worker)")
 
     def objects(self, worker: Any) -> Collection[str]:
-        """Return the names of the objects that are stored, read past the backend."""
+        """Return the names of the objects that are stored, read past the backend.
+
+        Parameters
+        ----------
+        worker
+            What the fixture gave.
+        """
         raise NotImplementedError(f"{type(self).__name__} declares lists_objects; it must define objects(worker)")
 
     def task(self, worker: Any) -> tuple[TaskScope, str]:
-        """Return an unused task scope and its ``ti_id``."""
+        """Return an unused task scope and its ``ti_id``.
+
+        Parameters
+        ----------
+        worker
+            What the fixture gave.
+        """
         n = next(self._serial)
         return TaskScope(f"dag-{n}", "run", "task"), f"018f2e6a-0000-7000-8000-{n:012d}"
 
     def asset(self, worker: Any) -> AssetScope:
-        """Return an unused asset scope, with a name."""
+        """Return an unused asset scope, with a name.
+
+        Parameters
+        ----------
+        worker
+            What the fixture gave.
+        """
         return AssetScope(name=f"asset-{next(self._serial)}")
 
     def bind(self, worker: Any, scope: StoreScope) -> Any:
-        """Return the backend as an accessor would hold it for ``scope``; adapters bind, others are as they are."""
+        """Return the backend as an accessor would hold it for ``scope``; adapters bind, others are as they are.
+
+        Parameters
+        ----------
+        worker
+            What the fixture gave.
+        scope
+            Whose values it shall serialize.
+        """
         return worker.bind(scope) if hasattr(worker, "bind") else worker
 
     def keep_task(self, worker: Any, task: tuple[TaskScope, str], key: str, value: Any) -> str:
-        """Serialize a task's value and return its reference."""
+        """Serialize a task's value.
+
+        Parameters
+        ----------
+        worker
+            What the fixture gave.
+        task
+            As `task` returns it: a scope and its ``ti_id``.
+        key, value
+            What is kept.
+
+        Returns
+        -------
+        str
+            The reference.
+        """
         scope, ti_id = task
         reference: str = self.bind(worker, scope).serialize_task_store_to_ref(value=value, key=key, ti_id=ti_id)
         return reference
 
     def keep_asset(self, worker: Any, scope: AssetScope, key: str, value: Any) -> str:
-        """Serialize an asset's value and return its reference."""
+        """Serialize an asset's value.
+
+        Parameters
+        ----------
+        worker
+            What the fixture gave.
+        scope
+            The asset.
+        key, value
+            What is kept.
+
+        Returns
+        -------
+        str
+            The reference.
+        """
         asset_ref = scope.name or scope.uri or ""
         reference: str = self.bind(worker, scope).serialize_asset_store_to_ref(
             value=value, key=key, asset_ref=asset_ref

@@ -51,7 +51,23 @@ WORKLOAD_CASES = frozenset(
 
 
 def workload_cases(workload: Workload, policy: Policy) -> set[str]:
-    """Return which of `WORKLOAD_CASES` a workload meets under a policy, by a model of one dictionary."""
+    """Return which of `WORKLOAD_CASES` a workload meets under a policy, by a model of one dictionary.
+
+    Parameters
+    ----------
+    workload, policy
+        As for `storekit.retention.play`.
+
+    Returns
+    -------
+    set of str
+        A subset of `WORKLOAD_CASES`.
+
+    Raises
+    ------
+    PolicyError
+        If the policy has no ``default_retention_days``: what a write gets is not known then.
+    """
     required_default(policy)
     model = _Model(policy)
     for event in workload.events:

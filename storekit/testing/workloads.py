@@ -53,7 +53,18 @@ _EDGES = ((0,), (1,), (-1,), (-1, 0, 1), (-1, 0, 1))
 
 @st.composite
 def policies(draw: st.DrawFn, *, max_rules: int = 3) -> Policy:
-    """Policies with a ``default_retention_days``, 0 among them, and rules by dag, task, key, size and state."""
+    """Policies with a ``default_retention_days``, 0 among them, and rules by dag, task, key, size and state.
+
+    Parameters
+    ----------
+    max_rules
+        How many rules a policy has at most, inclusive.
+
+    Returns
+    -------
+    SearchStrategy of Policy
+        Each rule of a policy can be reached.
+    """
     rules: list[Rule] = []
     for rule in draw(st.lists(_rules(), max_size=max_rules)):
         try:
@@ -92,6 +103,11 @@ def workloads(draw: st.DrawFn, *aimed_at: Policy, max_steps: int = 14) -> Worklo
         Cleanups fall close around the expiries that these policies give; without any, those that the program passed.
     max_steps
         How many steps a workload has at most; each is up to four events.
+
+    Returns
+    -------
+    SearchStrategy of Workload
+        For `storekit.retention.play` and `replay`.
     """
     story = _Story(draw, aimed_at)
     # Not a list of steps: lists are mostly short, and the hard cases need a past.
@@ -102,7 +118,20 @@ def workloads(draw: st.DrawFn, *aimed_at: Policy, max_steps: int = 14) -> Worklo
 
 
 def policies_with_workloads(*, max_rules: int = 3, max_steps: int = 14) -> st.SearchStrategy[tuple[Policy, Workload]]:
-    """A policy, and a workload that is aimed at it."""
+    """A policy, and a workload that is aimed at it.
+
+    Parameters
+    ----------
+    max_rules
+        As for `policies`.
+    max_steps
+        As for `workloads`.
+
+    Returns
+    -------
+    SearchStrategy of (Policy, Workload)
+        In this order.
+    """
     return policies(max_rules=max_rules).flatmap(
         lambda policy: st.tuples(st.just(policy), workloads(policy, max_steps=max_steps))
     )

@@ -83,7 +83,13 @@ class App(widgets.VBox):
         threading.Thread(target=get_ready, name="storekit-ready").start()
 
     def view(self, section: str) -> View:
-        """Return a section's view; made when it is first opened."""
+        """Return a section's view; made when it is first opened.
+
+        Parameters
+        ----------
+        section
+            One of `storekit.notebook.state.explorer.SECTIONS`: ``"contents"``, ``"lab"``, ``"preview"``, ``"plan"``.
+        """
         if section not in self._views:
             state: State = self.state.states[section]
             self._views[section] = _VIEWS[section](state)

@@ -56,7 +56,13 @@ class View(widgets.VBox):
         self._say(None)
 
     def draw(self, shown: Any) -> None:
-        """Show the state's answer, and its inputs as they are."""
+        """Show the state's answer, and its inputs as they are.
+
+        Parameters
+        ----------
+        shown
+            The state's ``shown``.
+        """
         raise NotImplementedError
 
     def fallback(self) -> str:
@@ -83,7 +89,15 @@ class View(widgets.VBox):
                 self._drawing = before
 
     def on(self, widget: widgets.Widget, name: str, do: Callable[[Any], None]) -> None:
-        """Call ``do`` with the new value whenever a user changes a widget's trait; what it raises is shown."""
+        """Call ``do`` with the new value whenever a user changes a widget's trait.
+
+        Parameters
+        ----------
+        widget, name
+            The widget, and its trait.
+        do
+            Called with the value. What it raises is shown as the state's trouble.
+        """
 
         def done(change: Any) -> None:
             with self.state.source.lock:
@@ -98,7 +112,15 @@ class View(widgets.VBox):
         widget.observe(done, [name])
 
     def turns(self, table: Table, *, sorts: bool = False) -> None:
-        """Turn the state's pages by a table's; ``sorts``: and order its rows by the table's headings."""
+        """Turn the state's pages by a table's.
+
+        Parameters
+        ----------
+        table
+            Whose pages a user turns.
+        sorts
+            Order the state's rows by the table's headings, too.
+        """
         self.on(table, "page", lambda page: self.state.set(page=page))
         self.on(table, "page_size", lambda size: self.state.set(page_size=size))
         if sorts:
@@ -106,7 +128,15 @@ class View(widgets.VBox):
                 self.on(table, name, lambda _: self.state.set(sort=table.sort, descending=table.descending))
 
     def click(self, button: widgets.Button, do: Callable[[], object]) -> None:
-        """Call ``do`` at each click; what it raises is shown."""
+        """Call ``do`` at each click.
+
+        Parameters
+        ----------
+        button
+            What is clicked.
+        do
+            Called without arguments. What it raises is shown as the state's trouble.
+        """
 
         def done(_button: Any) -> None:
             try:

@@ -131,7 +131,13 @@ class PreviewTable(View):
         self.turns(self._table, sorts=True)
 
     def offer(self, policies: tuple[Policy, ...]) -> None:
-        """Offer these policies beside what is in force. A chosen one that was changed is followed to its new form."""
+        """Offer these policies beside what is in force. A chosen one that was changed is followed to its new form.
+
+        Parameters
+        ----------
+        policies
+            In the lab's order; they replace those that were offered before.
+        """
         names = [each.name for each in policies]
         if len(set(names)) < len(names):
             raise QueryError(f"two policies have one name in {names!r}", hint="Policy(name=…) tells them apart")
