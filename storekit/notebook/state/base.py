@@ -29,6 +29,8 @@ class State(HasTraits):
         What it is about; several states may share one.
     active
         Whether it follows the source at once. An inactive state does so when it is activated.
+    **values
+        Inputs to start with, as for `set`.
 
     Attributes
     ----------

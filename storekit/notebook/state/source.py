@@ -80,7 +80,15 @@ class Source(HasTraits):
             self.refresh()
 
     def refresh(self) -> bool:
-        """Take another snapshot of the store, and return whether that began. A snapshot stays as it is."""
+        """Take another snapshot of the store. A snapshot stays as it is.
+
+        What fails is said in `trouble`, not raised: a store that cannot be read, or other work that is under way.
+
+        Returns
+        -------
+        bool
+            Whether it began.
+        """
         store = self.store
         if store is None:
             return False
