@@ -310,6 +310,8 @@ def test_what_is_not_possible_is_said_and_leaves_the_answer(store: sk.Store) -> 
         lab.set(**before)
         assert lab.trouble is None
         shown = lab.shown
+    lab.add("14 days")  # type: ignore[arg-type]
+    assert "'14 days' is no policy" in lab.trouble.message
     for _ in range(6):
         lab.add()
     assert len(lab.policies) == 6
@@ -604,3 +606,215 @@ def test_a_large_snapshot_is_read_beside_and_can_be_stopped(store: sk.Store, mon
     app.lab.refresh()
     assert app.lab.trouble is None
     assert app.lab.shown is not None
+
+
+# --- what a fresh look found ---
+
+
+def test_a_value_that_no_input_can_have_is_said_and_changes_nothing(store: sk.Store) -> None:
+    preview = Previewing(Source(store))
+    shown = preview.shown
+    for changes in ({"verdict": "keep", "group": "colour"}, {"group": "key", "page": "first"}, {"policy": "14 days"}):
+        before = {name: getattr(preview, name) for name in changes}
+        preview.set(**changes)
+        assert preview.trouble is not None
+        assert "defect" not in preview.trouble.hint
+        assert {name: getattr(preview, name) for name in changes} == before
+        assert preview.shown is shown
+    preview.set(verdict="keep")
+    assert preview.trouble is None
+
+
+def test_what_is_kept_has_two_ends_where_what_is_deleted_has(store: sk.Store) -> None:
+    # Rows of Airflow's layouts without an expiry: NEVER_EXPIRE, or a default of 0.
+    with sk.connect(FIXTURES / "airflow-3.3.2.db") as airflow:
+        source = Source(airflow)
+        lab = Lab(source, mode="as-if", future=False, policies=sk.Policy(default_retention_days=1))
+        shown = Previewing(source, policy=lab.policies[0]).shown
+        assert shown.deleted < shown.deleted_high
+        everything = len(source.snapshot)
+        assert shown.deleted + shown.kept == everything == shown.deleted_high + shown.kept_low
+        value_bytes = source.snapshot.value_bytes
+        assert shown.deleted_bytes + shown.kept_bytes == value_bytes == shown.deleted_bytes_high + shown.kept_bytes_low
+        in_force = Previewing(source).shown
+        assert (in_force.kept_low, in_force.kept_bytes_low) == (in_force.kept, in_force.kept_bytes)
+
+
+def test_what_is_compared_follows_its_policies(store: sk.Store) -> None:
+    lab = Lab(Source(store), policies=[sk.Policy(default_retention_days=days) for days in (1, 2, 3, 4)], future=False)
+    lab.set(compared=[2, 3])
+    lab.remove(0)
+    assert (lab.compared, [each.name for each in lab.policies]) == ([1, 2], ["A: 2 days", "B: 3 days", "C: 4 days"])
+    lab.remove(1)
+    assert lab.compared == [0, 1]
+    lab.remove(0)
+    assert lab.compared == [0, 0]
+    lab.add(sk.Policy(default_retention_days=9))
+    assert lab.compared == [0, 1]
+    assert lab.shown.difference is not None
+
+
+def test_so_many_policies_cannot_be_set(store: sk.Store) -> None:
+    lab = Lab(Source(store), future=False)
+    before = lab.policies
+    for policies in ((), tuple(sk.Policy() for _ in range(7)), ("30 days",)):
+        lab.set(policies=policies)
+        assert "1 to 6 policies" in lab.trouble.message
+        assert lab.policies == before
+
+
+def test_a_filter_that_no_row_passes_is_said(store: sk.Store) -> None:
+    lab = Lab(Source(store), future=False)
+    tasks = store.snapshot().select(store="task")
+    assert lab.shown.names["dag_id"] == tuple(tasks.by("dag_id")["dag_id"])
+    assert set(lab.shown.names["key"]) == set(tasks.rows()["key"])
+    shown = lab.shown
+    lab.set(dag_id="et")
+    assert "dag_id = 'et'" in lab.trouble.message
+    assert lab.shown is shown
+    lab.set(dag_id="etl")
+    assert lab.trouble is None
+
+
+def test_no_plan_is_made_of_another_instant_than_was_asked_for(store: sk.Store) -> None:
+    plan = Planning(Source(store, now="2026-02-25T00:00:00Z"))
+    plan.source.now = "2026-02-26"
+    plan.make()
+    assert plan.plan is None
+    assert "2026-02-26" in plan.trouble.message
+    plan.source.now = "2026-02-26T00:00:00Z"
+    plan.make()
+    assert plan.trouble is None
+    assert plan.plan.info.now.day == 26
+
+
+def test_a_plan_says_what_else_would_go(store: sk.Store, tmp_path: Path) -> None:
+    shutil.copy(FIXTURES / "airflow-3.3.2.db", tmp_path / "airflow.db")
+    with sqlite3.connect(tmp_path / "airflow.db") as connection:
+        connection.execute("UPDATE task_instance SET state = 'running' WHERE task_id = 'evaluate'")
+    connection.close()
+    with sk.connect(tmp_path / "airflow.db") as airflow:
+        now = "2026-12-20T00:00:00Z"
+        plan = Planning(Source(airflow, now=now))
+        plan.make()
+        counted = plan.source.snapshot.preview(now).dangers()
+        unfinished = int(counted.set_index("danger").at["unfinished-task", "rows"])
+        assert unfinished > 0
+        assert plan.shown.dangers.equals(counted)
+        rows = []
+        for page in range(plan.shown.page.pages):
+            plan.set(page=page)
+            rows += plan.shown.rows.to_dict("records")
+        assert len(rows) == len(plan.plan)
+        marked = [row for row in rows if "unfinished-task" in str(row["dangers"])]
+        assert len(marked) == unfinished
+        assert {row["task_id"] for row in marked} == {"evaluate"}
+        plan.source.refresh()
+        assert plan.shown.dangers is not None  # it is the same plan
+        plan.plan.save(tmp_path / "saved.parquet")
+        later = Planning(Source(airflow, now=now))
+        later.open(tmp_path / "saved.parquet")
+        assert len(later.plan) == len(rows)
+        assert later.shown.dangers is None
+        assert "dangers" not in later.shown.rows
+
+
+def test_the_call_of_a_plan_in_the_home_folder_finds_it(
+    store: sk.Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plan = Planning(Source(store))
+    plan.make()
+    plan.save("~/tonight.parquet")
+    plan.open("~/tonight.parquet")
+    assert repr(str(tmp_path / "tonight.parquet")) in plan.shown.plan_call.replace('"', "'")
+
+
+def test_an_archives_name_goes_with_its_plan(store: sk.Store, tmp_path: Path) -> None:
+    plan = Planning(Source(store, now="2026-02-25T00:00:00Z"))
+    plan.make()
+    plan.archive = str(tmp_path / "first")
+    plan.delete(plan.shown.phrase)
+    assert plan.shown.report.archive == tmp_path / "first"
+    plan.source.now = ""
+    plan.make()
+    assert plan.archive.startswith("archive-")
+    plan.archive = str(tmp_path / "second")
+    plan.delete(plan.shown.phrase)
+    assert plan.trouble is None
+    assert plan.shown.report.archive == tmp_path / "second"
+
+
+def test_a_store_that_was_not_read_says_so_until_it_is(store: sk.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source(store)
+
+    def lost(**_: Any) -> Any:
+        raise QueryError("the server is gone", hint="start it")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "snapshot", lost)
+        source.refresh()
+    source.now = "2026-03-20T00:00:00Z"
+    assert source.trouble.message == "the server is gone"
+    source.now = "soon"
+    assert "soon" in source.trouble.message
+    source.now = ""
+    assert source.trouble.message == "the server is gone"
+    source.refresh()
+    assert source.trouble is None
+
+
+def test_a_value_that_was_written_again_is_said_to_be(store: sk.Store) -> None:
+    contents = Contents(Source(store), dag_id="etl", key="lock")
+    contents.selected = 0
+    contents.reveal()
+    assert "again" not in contents.value.about
+    row = contents.shown.rows.iloc[0]
+    scope = sk.TaskScope(row["dag_id"], row["run_id"], row["task_id"], int(row["map_index"]))
+    store.backend.set(scope, "lock", '"other"')
+    contents.reveal()
+    assert contents.value.text == '"other"'
+    assert "written again since the snapshot" in contents.value.about
+
+
+def test_who_asks_to_start_waits_for_nobody_who_looks_on() -> None:
+    """A view draws under the source's lock when work begins; who holds that lock may ask to start work."""
+    work, lock = Work(in_thread), threading.RLock()
+    holding, started = threading.Event(), threading.Event()
+    answers: list[bool] = []
+
+    def looks_on(_change: Any) -> None:
+        started.set()
+        with lock:
+            pass
+
+    def holds() -> None:
+        with lock:
+            holding.set()
+            assert started.wait(10)
+            answers.append(work.start("second", lambda told: None, lambda _: None, lambda _: None))
+
+    work.observe(looks_on, ["running"])
+    holder = threading.Thread(target=holds, daemon=True)
+    holder.start()
+    assert holding.wait(10)
+    starter = threading.Thread(
+        target=lambda: work.start("first", lambda told: None, lambda _: None, lambda _: None), daemon=True
+    )
+    starter.start()
+    holder.join(10)
+    starter.join(10)
+    assert not holder.is_alive()
+    assert not starter.is_alive()
+    assert answers == [False]
+
+
+def test_a_large_snapshot_is_not_read_in_another_works_thread(store: sk.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storekit.notebook.state.lab._LARGE", 1)
+    app = Explorer(store)
+    app.section = "lab"
+    labels: list[str] = []
+    app.source.work.observe(lambda change: labels.append(change["new"]), ["label"])
+    app.refresh()
+    assert labels == ["Reading the store", "Reading how the rows were written"]
+    assert app.lab.shown.simulation.info == app.source.snapshot.info

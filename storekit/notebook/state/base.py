@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from traitlets import Any as AnyTrait
-from traitlets import Bool, HasTraits, Instance
+from traitlets import Bool, HasTraits, Instance, TraitError
 
 from storekit.errors import QueryError
 from storekit.notebook.state.source import Source
@@ -60,8 +60,8 @@ class State(HasTraits):
     def set(self, **values: Any) -> None:
         """Change several inputs, and compute once.
 
-        Values that have no answer, such as a column that is not there, raise nothing: `trouble` says why, and `shown`
-        stays.
+        Values that have no answer, such as a column that is not there, or that no input can have, raise nothing:
+        `trouble` says why, and `shown` stays.
 
         Parameters
         ----------
@@ -72,11 +72,15 @@ class State(HasTraits):
         ------
         QueryError
             If there is no such input; then nothing is changed.
-        traitlets.TraitError
-            If a value is of another type than the input, or none of its few choices.
         """
+        before = {name: getattr(self, name) for name in values if name in self.inputs}
         self._act = None
-        self._take_in(values)
+        try:
+            self._take_in(values)
+        except TraitError as error:
+            self._take_in(before)
+            self._fail(QueryError(str(error), hint=f"the inputs of {type(self).__name__} say what they take"))
+            return
         self.refresh()
 
     def _take_in(self, values: dict[str, Any]) -> None:

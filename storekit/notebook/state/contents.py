@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -212,7 +212,10 @@ class Contents(Paged):
             found = found[found["region_id"] == row["region_id"]]
         if len(found) != 1:
             raise QueryError("the row is not in the store any more", hint="refresh, to see what is there now")
-        return _shown(str(found["value"].iloc[0]))
+        value = _shown(str(found["value"].iloc[0]))
+        # The table beside it is of the snapshot.
+        again = found["updated_at"].iloc[0] != row["updated_at"]
+        return replace(value, about=f"{value.about}, written again since the snapshot") if again else value
 
     @property
     def value_call(self) -> str:

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
-from traitlets import Bool, Int, List, Tuple, Unicode
+from traitlets import Bool, Int, List, TraitError, Tuple, Unicode, validate
 
 from storekit.errors import PolicyError, QueryError
 from storekit.frames.display import human_instant
 from storekit.frames.simulation import Simulation
+from storekit.frames.snapshot import Snapshot
 from storekit.notebook.state.calls import call
 from storekit.notebook.state.paging import Page, Paged
 from storekit.retention.policy import Policy
@@ -26,6 +27,8 @@ MOST_POLICIES = 6
 
 _LETTERS = "ABCDEF"
 _LARGE = 300_000  # rows; what is smaller is read before one could look up
+_FILTERS = ("dag_id", "task_id", "key")
+_MOST_NAMES = 200
 
 
 def start_policies(days: Sequence[int | None] = (None, 30, 14)) -> tuple[Policy, ...]:
@@ -73,6 +76,8 @@ class LabShown:
         Of the rows.
     assumptions : tuple of str
         What the numbers rest on.
+    names : dict of str to tuple of str
+        For ``dag_id``, ``task_id`` and ``key`` the names in the snapshot, those with most bytes first, 200 at most.
     toml, cfg : str
         The second of the two compared, as a policy file and as lines of airflow.cfg.
     call, difference_call : str
@@ -88,6 +93,7 @@ class LabShown:
     difference_bytes: int
     page: Page
     assumptions: tuple[str, ...]
+    names: dict[str, tuple[str, ...]]
     toml: str
     cfg: str
     call: str
@@ -153,12 +159,14 @@ class Lab(Paged):
     page_size = Int(10)
 
     def __init__(self, *args: Any, policies: Policy | Iterable[Policy] | None = None, **kwargs: Any) -> None:
-        self._warming, self._warmed = False, None
+        self._warming, self._warmed, self._waiting = False, None, False
+        self._names: tuple[Snapshot | None, dict[str, tuple[str, ...]]] = (None, {})
         given = start_policies() if policies is None else as_policies(policies)
         if not 1 <= len(given) <= MOST_POLICIES:
             raise QueryError(f"{len(given)} policies to compare", hint=f"1 to {MOST_POLICIES}")
         named = tuple(_named(at, each) for at, each in enumerate(given))
         super().__init__(*args, policies=named, **kwargs)
+        self.source.work.observe(self._on_work, ["running"])
 
     # --- what a user does to the policies ------------------------------------------------------------------------
 
@@ -247,8 +255,14 @@ class Lab(Paged):
         if len(self.policies) >= MOST_POLICIES:
             self._refuse(f"there are {MOST_POLICIES} policies already", "remove one first")
             return
+        if policy is not None and not isinstance(policy, Policy):
+            self._refuse(f"{policy!r} is no policy", "sk.Policy(default_retention_days=14)")
+            return
         given = self.own(len(self.policies) - 1) if policy is None else policy
-        self.set(policies=(*self.policies, _named(len(self.policies), given)))
+        changed: dict[str, Any] = {"policies": (*self.policies, _named(len(self.policies), given))}
+        if len(self.policies) == 1:
+            changed["compared"] = [0, 1]  # there was nothing to compare with
+        self.set(**changed)
 
     def remove(self, at: int) -> None:
         """Remove the policy at a place.
@@ -265,7 +279,10 @@ class Lab(Paged):
             self._refuse("the last policy cannot be removed", "one has to stay")
             return
         left = [self.own(place) for place in range(len(self.policies)) if place != at]
-        self.set(policies=tuple(_named(place, each) for place, each in enumerate(left)), page=0)
+        a, b = (place - (place > at) for place in self.compared)
+        if at in self.compared or a == b:
+            a, b = 0, len(left) - 1
+        self.set(policies=tuple(_named(place, each) for place, each in enumerate(left)), compared=[a, b], page=0)
 
     def own(self, at: int) -> Policy:
         """Return the policy at a place under the name that it has outside the lab.
@@ -311,8 +328,11 @@ class Lab(Paged):
         snapshot, work = self.source.snapshot, self.source.work
         if self._warming:
             return  # what is asked meanwhile is answered with the rest
-        if snapshot is None or snapshot is self._warmed or len(snapshot) < _LARGE or work.running:
+        if snapshot is None or snapshot is self._warmed or len(snapshot) < _LARGE:
             super().refresh()
+            return
+        if work.running:
+            self._waiting = True  # in its thread, reading would hold up the app and could not be stopped
             return
         self._warming = True
 
@@ -327,8 +347,12 @@ class Lab(Paged):
 
         label = "Reading how the rows were written"
         if not work.start(label, lambda told: snapshot.written(progress=told), settle, failed):
-            self._warming = False
-            super().refresh()
+            self._warming, self._waiting = False, True
+
+    def _on_work(self, _change: Any) -> None:
+        if self._waiting and not self.source.work.running:
+            self._waiting = False
+            self.refresh()
 
     def _answer(self) -> LabShown:
         snapshot = self.source.snapshot
@@ -350,6 +374,7 @@ class Lab(Paged):
             )
         horizon = f"{self.horizon_days}d"
         simulation = snapshot.simulate(self.policies, horizon, self.mode, **asked)
+        self._refuse_nobody(simulation)
         a, b = self._compared()
         by = rows = None
         count = size = 0
@@ -372,6 +397,7 @@ class Lab(Paged):
             difference_bytes=size,
             page=page,
             assumptions=simulation.assumptions,
+            names=self._known_names(),
             toml=self.own(b).to_toml(),
             cfg=self.policies[b].cfg_lines(),
             call=made,
@@ -379,6 +405,28 @@ class Lab(Paged):
             if a == b
             else call("sim.difference", *(each.name for each in compared), limit=page.size, offset=page.offset or None),
         )
+
+    def _refuse_nobody(self, simulation: Simulation) -> None:
+        """Refuse filters that no row passes: a name that is not quite one would be a flat line, and no word."""
+        chosen = {name: getattr(self, name) for name in _FILTERS if getattr(self, name) is not None}
+        line = simulation.summary.iloc[0]
+        if chosen and not line["deleted_now"] + line["kept_now"] + line["cleared"]:
+            said = " and ".join(f"{name} = {text!r}" for name, text in chosen.items())
+            raise QueryError(f"no task row has {said}", hint="names are taken whole and exactly; leave empty for all")
+
+    def _known_names(self) -> dict[str, tuple[str, ...]]:
+        snapshot = self.source.snapshot
+        if self._names[0] is not snapshot:
+            tasks = snapshot.select(store="task")
+            self._names = snapshot, {name: tuple(tasks.by(name, limit=_MOST_NAMES)[name]) for name in _FILTERS}
+        return self._names[1]
+
+    @validate("policies")
+    def _policies(self, proposal: Any) -> Any:
+        given = proposal["value"]
+        if not 1 <= len(given) <= MOST_POLICIES or not all(isinstance(each, Policy) for each in given):
+            raise TraitError(f"{given!r} is not 1 to {MOST_POLICIES} policies")
+        return given
 
     def _compared(self) -> tuple[int, int]:
         last = len(self.policies) - 1

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import pandas as pd
-from traitlets import Any as AnyTrait
-from traitlets import Bool, Int, Unicode
+from traitlets import Bool, Instance, Int, Unicode
 
 from storekit.errors import CleanupStoppedError, PlanError, QueryError, ReadOnlyError, StorekitError
 from storekit.frames.display import human_count, human_instant, row_word
 from storekit.frames.outcomes import CleanupReport, Progress
 from storekit.frames.plan import Plan, open_plan
+from storekit.frames.preview import Preview
+from storekit.frames.selection import Selection
 from storekit.notebook.state.calls import Raw, call
 from storekit.notebook.state.paging import Page, Paged
 from storekit.notebook.state.source import Source
@@ -37,9 +38,11 @@ class PlanningShown:
     plan : Plan or None
         None: none was made yet.
     rows : DataFrame or None
-        A page of it.
+        A page of it, as `Plan.rows`, and ``dangers`` (str), as `Selection.rows`, where they are known.
     by_dag : DataFrame or None
         As `Plan.by`.
+    dangers : DataFrame or None
+        As `Preview.dangers`; None where the plan was made of another snapshot than was shown since.
     page : Page
         Of the rows.
     looked : CleanupReport or None
@@ -57,6 +60,7 @@ class PlanningShown:
     plan: Plan | None
     rows: pd.DataFrame | None
     by_dag: pd.DataFrame | None
+    dangers: pd.DataFrame | None
     page: Page
     looked: CleanupReport | None
     report: CleanupReport | None
@@ -102,9 +106,9 @@ class Planning(Paged):
     archiving = Bool(True)
     batch_size = Int(BATCH_ROWS)
     page_size = Int(10)
-    plan: Any = AnyTrait(None, allow_none=True)
-    looked: Any = AnyTrait(None, allow_none=True)
-    report: Any = AnyTrait(None, allow_none=True)
+    plan = Instance(Plan, allow_none=True)
+    looked = Instance(CleanupReport, allow_none=True)
+    report = Instance(CleanupReport, allow_none=True)
 
     told = Unicode("")
 
@@ -113,6 +117,7 @@ class Planning(Paged):
         self._proposed: tuple[Plan | None, str] = (None, "")
         self._origin: tuple[Plan | None, str] = (None, "")
         self._by_dag: tuple[Plan | None, pd.DataFrame | None] = (None, None)
+        self._judged: tuple[Plan | None, Preview | None, Selection | None] = (None, None, None)
         super().__init__(source, **kwargs)
         source.work.observe(self._on_work, ["running"])
 
@@ -120,6 +125,11 @@ class Planning(Paged):
 
     def make(self) -> None:
         """Make the plan of what would be deleted at the source's instant; it becomes `plan`."""
+        try:
+            self.source.check_now()
+        except QueryError as error:
+            self._fail(error)
+            return
         now, made_by = self.source.now_argument, self._making()
 
         def made(told: Progress) -> Plan:
@@ -139,8 +149,14 @@ class Planning(Paged):
             A file that `Plan.save` wrote; ``~`` is the user's home. One that is missing, no plan, or changed since is
             said in `trouble`, not raised.
         """
-        opened_by = call("sk.open_plan", str(path))
-        self._in_work("Reading the plan", lambda _: open_plan(_path(path)), lambda plan: self._take(plan, opened_by))
+        try:
+            found = _path(path)
+        except QueryError as error:
+            self._fail(error)
+            return
+        # As it was found: a call does not know what ~ is.
+        opened_by = call("sk.open_plan", str(found))
+        self._in_work("Reading the plan", lambda _: open_plan(found), lambda plan: self._take(plan, opened_by))
 
     def save(self, path: str | Path) -> None:
         """Save the plan; `told` says where.
@@ -207,7 +223,7 @@ class Planning(Paged):
     def _done(self, report: CleanupReport) -> None:
         # The plan is spent: what is left of it is another plan.
         self._spent = True
-        self.set(report=report, plan=None, looked=None, page=0)
+        self.set(report=report, plan=None, looked=None, archive="", page=0)
 
     def _take(self, plan: Plan, made_by: str) -> None:
         self._origin = plan, made_by
@@ -273,12 +289,14 @@ class Planning(Paged):
             self._proposed = plan, proposed
         if plan is not self._by_dag[0]:
             self._by_dag = plan, None if plan is None else plan.by("dag_id")
+        self._judge(plan)
         phrase = self._phrase(plan)
         archive = self.archive.strip() if self.archiving else None
         deleting = call("store.cleanup", Raw("plan"), batch_size=self.batch_size, archive=archive, dry_run=False)
         return PlanningShown(
             plan=plan,
-            rows=None if plan is None else plan.rows(page.size, page.offset),
+            rows=None if plan is None else self._rows(plan, page),
+            dangers=None if self._judged[1] is None else self._judged[1].dangers(),
             by_dag=self._by_dag[1],
             page=page,
             looked=self.looked,
@@ -289,6 +307,26 @@ class Planning(Paged):
             look_call=call("store.cleanup", Raw("plan")),
             delete_call=deleting if phrase else "",
         )
+
+    def _judge(self, plan: Plan | None) -> None:
+        """Look what else would go with the plan's rows, while the snapshot that it was made of is shown."""
+        snapshot = self.source.snapshot
+        if plan is self._judged[0] or plan is None or snapshot is None:
+            if plan is None:
+                self._judged = None, None, None
+            return
+        made_of = (plan.info.taken_at, plan.info.database_id) == (snapshot.info.taken_at, snapshot.info.database_id)
+        now = plan.info.now
+        self._judged = (
+            (plan, snapshot.preview(now), snapshot.select(now=now, verdict="delete")) if made_of else (plan, None, None)
+        )
+
+    def _rows(self, plan: Plan, page: Page) -> pd.DataFrame:
+        rows, selection = plan.rows(page.size, page.offset), self._judged[2]
+        if selection is not None:
+            # Both stand by natural key.
+            rows["dangers"] = selection.rows(page.size, page.offset)["dangers"]
+        return rows
 
     def _making(self) -> str:
         now = self.source.now_argument

@@ -40,8 +40,9 @@ class PreviewingShown:
         The instant.
     deleted, deleted_bytes, kept, kept_bytes : int
         As `Preview`, or under a policy as `Simulation.summary`.
-    deleted_high, deleted_bytes_high : int
-        The same if rows that cannot be told apart are the default's; without a policy equal to the first.
+    deleted_high, deleted_bytes_high, kept_low, kept_bytes_low : int
+        The same if rows that cannot be told apart are the default's, as ``groups`` and ``rows`` are; without a policy
+        equal to the first.
     reasons, dangers : DataFrame or None
         As `Preview.reasons` and `Preview.dangers`; None under a policy.
     groups : DataFrame
@@ -64,6 +65,8 @@ class PreviewingShown:
     kept_bytes: int
     deleted_high: int
     deleted_bytes_high: int
+    kept_low: int
+    kept_bytes_low: int
     reasons: pd.DataFrame | None
     dangers: pd.DataFrame | None
     groups: pd.DataFrame
@@ -136,6 +139,8 @@ class Previewing(Paged):
             kept_bytes=preview.kept_bytes,
             deleted_high=preview.deleted,
             deleted_bytes_high=preview.deleted_bytes,
+            kept_low=preview.kept,
+            kept_bytes_low=preview.kept_bytes,
             reasons=preview.reasons,
             dangers=preview.dangers(),
             groups=self._grouped(lambda: _by(preview, self.group)),
@@ -159,6 +164,7 @@ class Previewing(Paged):
         simulation = self._found
         (line,) = simulation.summary.to_dict("records")
         deleted, high = int(line["deleted_now"]), int(line["deleted_now_high"])
+        unsure_bytes = int(line["deleted_now_bytes_high"] - line["deleted_now_bytes"])
         cleared = int(line["cleared"])
         page = self._turn(high + cleared)
         by = "dag_id" if self.group == "reason" else self.group
@@ -172,6 +178,9 @@ class Previewing(Paged):
             kept_bytes=int(line["kept_now_bytes"]),
             deleted_high=high + cleared,
             deleted_bytes_high=int(line["deleted_now_bytes_high"] + line["cleared_bytes"]),
+            # What is not known to be deleted is not known to be kept.
+            kept_low=int(line["kept_now"]) - (high - deleted),
+            kept_bytes_low=int(line["kept_now_bytes"]) - unsure_bytes,
             reasons=None,
             dangers=None,
             groups=self._grouped(lambda: simulation.gone_by(policy, by)),

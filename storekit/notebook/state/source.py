@@ -44,7 +44,7 @@ class Source(HasTraits):
     moment : int
         Counts the changes of the two.
     trouble : Trouble or None
-        Why the store could not be read, or ``now`` is no instant.
+        Why the store could not be read, until it can be; or that ``now`` is no instant.
     work : Work
         Long work on this source.
 
@@ -72,6 +72,8 @@ class Source(HasTraits):
         self.store = store_or_snapshot if isinstance(store_or_snapshot, Store) else None
         self.work = Work(runner)
         self.lock = threading.RLock()
+        self._unread: Trouble | None = None
+        self._no_instant: Trouble | None = None
         self.now = _as_text(now)
         self.observe(self._on_now, ["now"])
         if isinstance(store_or_snapshot, Snapshot):
@@ -92,12 +94,21 @@ class Source(HasTraits):
         store = self.store
         if store is None:
             return False
-        began = self.work.start(
-            "Reading the store", lambda told: store.snapshot(progress=told), self._settle, self._fail
-        )
+        began = self.work.start("Reading the store", lambda told: store.snapshot(progress=told), self._take, self._fail)
         if not began:
-            self._fail(self.work.refusal())
+            self.trouble = trouble_of(self.work.refusal())
         return began
+
+    def check_now(self) -> None:
+        """Refuse to go on with the instant as it was, while what ``now`` says is none.
+
+        Raises
+        ------
+        QueryError
+            If ``now`` is no instant.
+        """
+        if self._no_instant is not None:
+            raise QueryError(self._no_instant.message, hint=self._no_instant.hint)
 
     @property
     def now_argument(self) -> str | None:
@@ -118,8 +129,14 @@ class Source(HasTraits):
         """The instant, for people."""
         return "" if self.instant is None else human_instant(self.instant)
 
+    def _take(self, snapshot: Snapshot) -> None:
+        self._unread = None
+        self._settle(snapshot)
+
     def _fail(self, error: BaseException) -> None:
         self.trouble = trouble_of(error)
+        # Who stopped it knows. All else is true until the store is read again: what is shown is not what is there.
+        self._unread = None if isinstance(error, KeyboardInterrupt) else self.trouble
 
     def _on_now(self, _change: Any) -> None:
         if self.snapshot is not None:
@@ -128,12 +145,12 @@ class Source(HasTraits):
     def _settle(self, snapshot: Snapshot) -> None:
         with self.lock:
             taken_at = snapshot.info.taken_at
-            before, trouble = (self.snapshot, self.instant), None
+            before, self._no_instant = (self.snapshot, self.instant), None
             try:
                 instant: datetime = as_instant(self.now.strip()) if self.now.strip() else taken_at
             except QueryError as error:
-                instant, trouble = self.instant or taken_at, trouble_of(error)
-            self.snapshot, self.instant, self.trouble = snapshot, instant, trouble
+                instant, self._no_instant = self.instant or taken_at, trouble_of(error)
+            self.snapshot, self.instant, self.trouble = snapshot, instant, self._no_instant or self._unread
             if before != (snapshot, instant):
                 self.moment += 1
 

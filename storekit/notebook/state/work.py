@@ -73,7 +73,8 @@ class Work(HasTraits):
         super().__init__()
         self._runner = runner
         self._stop = threading.Event()
-        self._begin = threading.Lock()
+        self._claiming = threading.Lock()
+        self._claimed = False
 
     def start(
         self,
@@ -101,12 +102,14 @@ class Work(HasTraits):
         bool
             Whether it was started.
         """
-        with self._begin:
-            if self.running:
+        with self._claiming:
+            if self._claimed:
                 return False
-            self._stop.clear()
-            self.label, self.done, self.total = label, 0, 0
-            self.running = True
+            self._claimed = True
+        # Who observes the traits may wait for a lock that is held by who asks to start: ours is free by now.
+        self._stop.clear()
+        self.label, self.done, self.total = label, 0, 0
+        self._tell()
 
         def run() -> None:
             try:
@@ -114,10 +117,17 @@ class Work(HasTraits):
             except BaseException as error:
                 failed(error)
             finally:
-                self.running = False
+                with self._claiming:
+                    self._claimed = False
+                self._tell()
 
         self._runner(run)
         return True
+
+    def _tell(self) -> None:
+        # What is begun meanwhile, in another thread, is what is told in the end.
+        while self.running != self._claimed:
+            self.running = self._claimed
 
     def stop(self) -> None:
         """Ask the work to stop where it can."""
