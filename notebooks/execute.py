@@ -41,7 +41,8 @@ def environment(folder: Path) -> dict[str, str]:
         "AIRFLOW_HOME": str(folder / "no-airflow-here"),
         "IPYTHONDIR": str(folder / "ipython"),
         "TMPDIR": str(folder),
-        "PYTHONWARNINGS": "default",
+        # All but what the kernel says of the dates of plotly's figures, which have no zone.
+        "PYTHONWARNINGS": "default,ignore:Interpreting naive datetime:DeprecationWarning",
         # The debugger would complain of Python's frozen modules.
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
