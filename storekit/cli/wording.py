@@ -28,8 +28,8 @@ _TYPED = (
 # The same of what a simulation rests on. Whole phrases: such a sentence may hold a policy's name.
 _TYPED_NOTES = (
     (
-        "written shows the evidence; give defaults= if you know them",
-        '--format json shows the evidence, under "written"; give --default if you know them',
+        "Snapshot.written() shows the evidence, and defaults= settles it",
+        '--format json shows the evidence, under "written"; --default settles it',
     ),
     ("Give defaults= if you know better.", "Give --default if you know better."),
     ("say so with defaults=.", "say so with --default."),

@@ -147,7 +147,7 @@ def of_writing(known: Understood) -> tuple[str, ...]:
         days = ", before that ".join(_days(each) for each in written.defaults) or "0: no expiry"
         said.append(
             f"How rows were written is inferred from expires_at less updated_at: default_retention_days was {days}; "
-            f"{human_rows(by_default)} by it. written shows the evidence; give defaults= if you know them."
+            f"it wrote {human_rows(by_default)}. Snapshot.written() shows the evidence, and defaults= settles it."
         )
     else:
         said.append("No row with an expiry looks as if the default wrote it. Give defaults= if you know better.")
@@ -206,8 +206,8 @@ def _of_forecast(simulation: Simulation) -> list[str]:
         return ["There is no task row to see writes by, so no future write is forecast."]
     days = int(flow.history.seen[:, : flow.kinds].sum(axis=0).max())
     said = [
-        f"Future writes are a forecast from what was written in the {_days(days)} before the snapshot and can still be "
-        "seen: level, growth and weekly shape as far as they show, bands that hold "
+        f"Future writes are a forecast from what was written in the {'day' if days == 1 else _days(days)} before the "
+        "snapshot and can still be seen: level, growth and weekly shape as far as they show, bands that hold "
         f"{forecast.level:.0%} of what a bootstrap draws (seed {forecast.seed}).",
         "The forecast sees survivors only: a key that was written again shows its last write, rows that were cleared "
         "or deleted with their DagRun show none, and rows with a short retention show a short time. The mix of Dags, "

@@ -15,6 +15,7 @@ from storekit.frames.display import (
     human_bytes,
     human_count,
     human_instant,
+    row_word,
 )
 from storekit.frames.exports import whole_file
 from storekit.frames.fates import spelled
@@ -101,13 +102,14 @@ def _document(snapshot: Snapshot, policies: Sequence[Policy], now: datetime | st
     preview = snapshot.preview(now)
     forward = snapshot.simulate(policies, now=preview.now)
     as_if = snapshot.simulate(policies, mode="as-if", now=preview.now, future=False)
+    advice = snapshot.recommend(now=preview.now)
     sections = [
         ("contents", "Contents", _contents(snapshot)),
         ("preview", "What cleanup would delete", preview_html(preview)),
         ("written", "How the rows were written", framed(_written(snapshot))),
         ("forward", "Policies from now on", simulation_html(forward)),
-        ("as-if", "Policies, had they always been in force", simulation_html(as_if)),
-        ("advice", "Bytes against risk", advice_html(snapshot.recommend(now=preview.now))),
+        ("as-if", "Policies, had they always been in force", simulation_html(as_if, forward.assumptions)),
+        ("advice", "Bytes against risk", advice_html(advice, (*forward.assumptions, *as_if.assumptions))),
     ]
     info = snapshot.info
     links = "".join(f'<li><a href="#{name}">{escape(title)}</a></li>' for name, title, _ in sections)
@@ -119,7 +121,8 @@ def _document(snapshot: Snapshot, policies: Sequence[Policy], now: datetime | st
         f"<title>storekit report: {escape(info.database)}</title><style>{_STYLE}</style></head><body>"
         f"<header><h1>State store of {escape(info.database)}</h1>"
         f"<p>Layout {escape(info.layout)}, snapshot of {escape(human_instant(info.taken_at))}: "
-        f"{human_count(info.task_rows)} task rows, {human_count(info.asset_rows)} asset rows, "
+        f"{human_count(info.task_rows)} task {row_word(info.task_rows)}, "
+        f"{human_count(info.asset_rows)} asset {row_word(info.asset_rows)}, "
         f"{human_bytes(snapshot.value_bytes)} of values. Written by storekit {escape(info.storekit_version)}.</p>"
         f'<nav aria-label="Sections"><ul>{links}</ul></nav></header><main>{body}</main></body></html>\n'
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -210,13 +210,16 @@ def _in_two(cell: str) -> str:
     return said
 
 
-def _rests_on(assumptions: Sequence[str]) -> str:
-    notes = "".join(f'<p class="sk-note">{escape(each)}</p>' for each in assumptions)
+def _rests_on(assumptions: Sequence[str], said: Collection[str]) -> str:
+    new = [each for each in assumptions if each not in said]
+    notes = "".join(f'<p class="sk-note">{escape(each)}</p>' for each in new)
+    if len(new) < len(assumptions):
+        notes += '<p class="sk-soft">And what is said above of the rows that exist.</p>'
     return f'<p class="sk-head">What this rests on</p>{notes}'
 
 
-def simulation_html(simulation: Simulation) -> str:
-    """Return a simulation as a piece of HTML."""
+def simulation_html(simulation: Simulation, said: Collection[str] = ()) -> str:
+    """Return a simulation as a piece of HTML; assumptions that the page has ``said`` already are left out."""
     head, body = summary_cells(simulation)
     return framed(
         f'<p class="sk-title">{escape(_title(simulation))}</p><p class="sk-soft">{escape(source(simulation.info))}</p>'
@@ -224,7 +227,7 @@ def simulation_html(simulation: Simulation) -> str:
         + legend_html(summary_legend(simulation))
         + f'<p class="sk-head">{_picture_title(simulation)}</p>'
         + _picture(simulation)
-        + _rests_on(simulation.assumptions)
+        + _rests_on(simulation.assumptions, said)
     )
 
 
@@ -360,11 +363,11 @@ def advice_text(advice: Advice) -> str:
     )
 
 
-def advice_html(advice: Advice) -> str:
-    """Return an advice as a piece of HTML."""
+def advice_html(advice: Advice, said: Collection[str] = ()) -> str:
+    """Return an advice as a piece of HTML; assumptions that the page has ``said`` already are left out."""
     head, body = advice_cells(advice)
     return framed(
         f'<p class="sk-title">Candidates at {escape(human_instant(advice.simulation.now))}: bytes kept against rows at '
         f'risk</p><p class="sk-soft">{escape(source(advice.simulation.info))}; recent: written within '
-        f"{escape(spell_duration(advice.look_back))}</p>" + cells_html(head, body) + _rests_on(advice.assumptions)
+        f"{escape(spell_duration(advice.look_back))}</p>" + cells_html(head, body) + _rests_on(advice.assumptions, said)
     )

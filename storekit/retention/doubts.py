@@ -74,7 +74,8 @@ def _about_length(columns: Sequence[Column], horizon: int) -> Iterator[str]:
         who = ", ".join(names[:_SHOWN])
         if len(names) > _SHOWN:
             who += f" and {len(names) - _SHOWN} more"
-        seen = f"{who}: only {days} day{'' if days == 1 else 's'} of history"
+        past = "1 day" if days == 1 else f"{days} days"
+        seen = f"{who}: only {past} of history"
         if days == 0:
             yield f"{who}: never seen; zeros are forecast because nothing is known"
         elif days == 1:
@@ -84,7 +85,7 @@ def _about_length(columns: Sequence[Column], horizon: int) -> Iterator[str]:
         elif days < DAYS_FOR_GROWTH:
             yield f"{seen}, less than {DAYS_FOR_GROWTH}: growth would not be seen"
         if 0 < days < horizon:
-            yield f"{who}: {horizon} days are forecast from {days} of history; the further days are a guess"
+            yield f"{who}: {horizon} days are forecast from {past} of history; the further days are a guess"
 
 
 def _about(column: Column, window: Window, fit: Fit, first_day: date, alarms: float) -> Iterator[str]:

@@ -61,9 +61,11 @@ def test_it_holds_all_parts_and_their_numbers(tmp_path: Path) -> None:
     said = " ".join(read.texts)
     for title in ("Contents", "What cleanup would delete", "Policies from now on", "Bytes against risk"):
         assert title in read.texts
-    assert "60 task rows, 1 asset rows, 6.0 kB of values" in said
+    assert "60 task rows, 1 asset row, 6.0 kB of values" in said
     assert f"{taken.preview().deleted}" in read.texts
     assert "a shorter retention deletes nothing more today" in said
+    for sentence in taken.simulate(sk.Policy(), mode="as-if", future=False).assumptions:
+        assert read.texts.count(sentence) == 1, "what holds for all parts is said once"
     assert "30 days" in read.texts
     ids = {value for _, name, value in read.attributes if name == "id"}
     links = {value[1:] for tag, name, value in read.attributes if tag == "a" and name == "href"}
