@@ -132,6 +132,7 @@ def run(command: str, folder: Path) -> str:
         text=True,
         check=False,
     )
+    assert done.returncode == 0, done.stderr
     printed = "".join(f"{line.rstrip()}\n" for line in (done.stdout + done.stderr).splitlines())
     if LIVE.match(command):
         printed = BESIDE_NOW.sub("", READ_AT.sub("snapshot of this moment)", printed))
