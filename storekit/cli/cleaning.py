@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from storekit.frames.outcomes import CleanupReport, RestoreReport
+    from storekit.frames.plan import Plan
 
 __all__ = ["clean", "make_plan", "restore", "show_plan"]
 
@@ -114,8 +115,29 @@ def show_plan(options: argparse.Namespace) -> int:
         _write_csv(plan.batches(), options.limit or None)
         return 0
     limit = _TABLE_ROWS if options.limit is None else options.limit or len(plan)
-    print_lines(plan_text(plan, limit).split("\n"))
+    if plan and sys.stdout.isatty():
+        _print_plan(plan, limit)
+    else:
+        print_lines(plan_text(plan, limit).split("\n"))
     return 0
+
+
+def _print_plan(plan: Plan, limit: int) -> None:
+    """Print a plan for a terminal, whose width its tables heed."""
+    from storekit.cli.render import print_frame, print_lines
+    from storekit.frames.planview import plan_text
+
+    print_lines([*plan_text(plan, 0).split("\n"), "", "by Dag:"])
+    groups = plan.by("dag_id")
+    print_frame(groups.head(limit), ["dag_id", "rows", "value_bytes"])
+    if len(groups) > limit:
+        print_lines([f"… and {len(groups) - limit:,} more Dags"])
+    rows = plan.rows(limit)
+    region = ["region_id"] if rows["region_id"].notna().any() else []
+    print_lines(["", "rows:"])
+    print_frame(rows, ["dag_id", "run_id", "task_id", "map_index", *region, "key", "value_bytes", "expires_at"])
+    if len(plan) > len(rows):
+        print_lines(["", f"… and {len(plan) - len(rows):,} more (--limit 0 lists all, --format csv exports them)"])
 
 
 def _write_csv(reader: Any, limit: int | None) -> None:

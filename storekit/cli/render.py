@@ -1,4 +1,7 @@
-"""Tables for a terminal. Every cell is untrusted text: control characters are spelled out, not obeyed."""
+"""Tables on stdout. Every cell is untrusted text: control characters are spelled out, not obeyed.
+
+A pipe gets every line whole. In a terminal a table is laid out to its width, see `storekit.cli.layout`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from storekit.cli.layout import GAP, hung, laid_out
 from storekit.frames.display import human_bytes, human_margin, plain
 
 __all__ = ["console", "print_cells", "print_frame", "print_lines"]
@@ -39,17 +43,20 @@ class _Pipe(Console):
         raise
 
 
-def console() -> Console:
-    """Return a console on stdout, without markup: text in brackets is text."""
+def console(least: int = 0) -> Console:
+    """Return a console on stdout, ``least`` wide, without markup: text in brackets is text."""
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    return _Pipe(width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    made = _Pipe(width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    made.width = max(made.width, least)
+    return made
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print lines as they are, their control characters spelled."""
+    """Print lines as they are, their control characters spelled; in a terminal wrapped between words, see `hung`."""
     out = console()
     for line in lines:
-        out.print(Text(plain(line)), soft_wrap=True)
+        for part in hung(plain(line), out.width):
+            out.print(Text(part), soft_wrap=True)
 
 
 def print_frame(frame: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -68,12 +75,33 @@ def print_frame(frame: pd.DataFrame, columns: Sequence[str]) -> None:
 
 def print_cells(head: Sequence[str], body: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
     """Print texts as a table; ``right`` says which columns stand to the right."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    heads = [plain(name) for name in head]
+    rows = ([plain(cell) for cell in row] for row in body)
+    if not sys.stdout.isatty():
+        console().print(_table(heads, rows, right))
+        return
+    layout = laid_out(heads, list(rows), console().width)
+    table = _table(
+        [heads[place] for place in layout.places],
+        layout.rows,
+        [number for number, place in enumerate(layout.places) if place in right],
+        gap=layout.gap,
+    )
+    # What fits into no terminal is left to it: nothing is cut that was not meant to be.
+    console(layout.width).print(table)
+    if layout.left_out:
+        print_lines([f"left out for want of room: {', '.join(layout.left_out)}"])
+
+
+def _table(head: Sequence[str], body: Iterable[Sequence[str]], right: Sequence[int], gap: int = GAP) -> Table:
+    # One column of the gap is the box's own.
+    padding = (0, 1) if gap == GAP else (0, 1, 0, 0)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=padding)
     for place, name in enumerate(head):
-        table.add_column(Text(plain(name)), justify="right" if place in right else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if place in right else "left", overflow="fold")
     for row in body:
-        table.add_row(*(Text(plain(cell)) for cell in row))
-    console().print(table)
+        table.add_row(*(Text(cell) for cell in row))
+    return table
 
 
 def _cell(name: str, value: Any) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 from rich.cells import cell_len
 from rich.text import Text
 
+from storekit.cli.layout import wrapped
 from storekit.cli.render import console, print_cells, print_frame, print_lines
 from storekit.cli.wording import note_as_typed
 from storekit.config import StateStoreConfig
@@ -252,12 +253,12 @@ def print_advice(advice: Advice, name: str | None, risks: pd.DataFrame | None) -
 
 def _print_notes(notes: Iterable[tuple[str, str]]) -> None:
     """Print texts, each after its lead; in a terminal wrapped between words, with the lead standing out."""
-    said = [(plain(lead), Text(plain(text))) for lead, text in notes]
+    said = [(plain(lead), plain(text)) for lead, text in notes]
     widest = max((cell_len(lead) for lead, _ in said), default=0)
     indent = 2 + widest + (1 if widest == 1 else 2)
     out = console()
     for lead, text in said:
         margin = "  " + lead + " " * (indent - 2 - cell_len(lead))
-        for line in text.wrap(out, max(out.width - indent, _NARROWEST)):
-            out.print(Text(margin + line.plain.rstrip()), soft_wrap=True)
+        for line in wrapped(text, max(out.width - indent, _NARROWEST)):
+            out.print(Text(margin + line), soft_wrap=True)
             margin = " " * indent
