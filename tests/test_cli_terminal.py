@@ -64,7 +64,7 @@ def table(shown: str, after: str) -> tuple[list[str], list[str]]:
     return re.split(r" {2,}", lines[0].strip()), body[:end]
 
 
-@pytest.mark.parametrize("width", [80, 110, 160])
+@pytest.mark.parametrize("width", [80, 110, 160, 200])
 def test_a_preview_fits_and_breaks_nothing(width: int, tmp_path: Path) -> None:
     shown = in_a_terminal("preview", AIRFLOW_33, "--now", NOW, "--limit", "0", width=width, folder=tmp_path)
     lines = shown.splitlines()
@@ -79,11 +79,11 @@ def test_a_preview_fits_and_breaks_nothing(width: int, tmp_path: Path) -> None:
         for name, head in (("updated_at", "updated at"), ("expires_at", "expires at")):
             assert (f"{row[name]:%Y-%m-%d %H:%M:%S}Z" in line) == (head in heads)
         assert row["run_id"][14:27] in line or row["run_id"][16:27] in line  # to the second
-    missing = {"updated at", "expires at"} - set(heads)
+    missing = {"updated at", "expires at", "bytes"} - set(heads)
     said = re.search(r"left out for want of room: (.*)", shown)
     assert (set() if said is None else set(said[1].split(", "))) == missing
-    assert len(missing) == {80: 2, 110: 1, 160: 0}[width]
-    assert (RUN in shown) == (width == 160)
+    assert len(missing) == {80: 3, 110: 1, 160: 0, 200: 0}[width]
+    assert (RUN in shown) == (width == 200)
 
 
 @pytest.mark.parametrize("width", [60, 80, 110])
