@@ -2,8 +2,8 @@
 
     python docs/make_pictures.py
 
-Needs what tests/browser needs. The store is made for it, with a seed, at an instant of its own; the pictures differ
-from run to run only where fonts do.
+Needs what tests/browser needs. The store is made for it, with a seed, at an instant of its own, and with unfinished
+tasks, so that there are dangers to see; the pictures differ from run to run only where fonts do.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from browser.guard import Guard  # noqa: E402
 from browser.lab import Lab  # noqa: E402
 from browser.server import LabServer  # noqa: E402
 from parts import chromium  # noqa: E402
-from playwright.sync_api import Page, expect, sync_playwright  # noqa: E402
+from playwright.sync_api import Locator, Page, ViewportSize, expect, sync_playwright  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
-WIDTH = 1120
+VIEWPORT = ViewportSize(width=1590, height=3000)  # so wide that tables are whole
+SCALE = 0.83  # of the pictures, which are not to be wider than a page
+WAITING_DAYS = [1, 2, 3, 5, 8, 13]
 AS_OF = "2026-11-22T00:00:00+00:00"
 
 CELL = f"""
@@ -50,39 +52,43 @@ def main() -> None:
     ):
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS, proxy=guard.proxy)
         lab = Lab(server, browser, guard)
+        context = browser.new_context(viewport=VIEWPORT, device_scale_factor=SCALE, reduced_motion="reduce")
+        guard.watch(context)
+        lab._contexts["light"] = context
         generate = [sys.executable, str(ROOT / "data/fixtures/generate.py"), str(lab.files / "airflow.db")]
-        subprocess.run([*generate, "--rows", "20000", "--seed", "0"], check=True)  # noqa: S603 - our own script
+        waiting = [word for days in WAITING_DAYS for word in ("--waiting", str(days))]
+        subprocess.run([*generate, "--rows", "20000", "--seed", "0", *waiting], check=True)  # noqa: S603 - our own script
         lab.write("pictures", [CELL])
         page = lab.open("pictures")
         expect.set_options(timeout=60_000)
         lab.run_all(page)
-        page.set_viewport_size({"width": WIDTH + 170, "height": 2600})
         page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
 
         page.get_by_role("tab", name="What if", exact=True).click()
         expect(page.locator(".main-svg path.js-line").nth(8)).to_be_attached()
         heading = page.get_by_role("heading", name="Who lives under one and dies under another")
         expect(heading).to_be_visible()
-        take(page, PICTURES / "lab.png", until=".sk-view:visible h3 >> nth=0")
+        take(page, PICTURES / "lab.png", until=page.locator(".sk-view:visible h3").first)
 
         page.get_by_role("tab", name="Preview", exact=True).click()
-        rows = page.locator(".sk-table:visible tbody tr")
-        expect(rows.nth(20)).to_be_visible()
-        last = page.locator(".sk-table:visible").last.locator("tbody tr >> nth=6")
-        last.evaluate("row => row.classList.add('end-of-picture')")
-        take(page, PICTURES / "preview.png", until=".end-of-picture")
+        page.get_by_label("Danger", exact=True).select_option("unfinished task")
+        rows = page.locator(".sk-table:visible").last.locator("tbody tr")
+        expect(rows.first).to_contain_text("unfinished-task")
+        take(page, PICTURES / "preview.png", through=rows.last)
         browser.close()
 
 
-def take(page: Page, file: Path, *, until: str) -> None:
-    """Write the app as a PNG, from its tabs to an element that is left out."""
+def take(page: Page, file: Path, *, until: Locator | None = None, through: Locator | None = None) -> None:
+    """Write the app as a PNG, from its tabs to an element that is left out, or the last one that is not."""
     page.mouse.move(0, 0)
     page.evaluate("() => document.activeElement.blur()")
     page.wait_for_timeout(1_000)  # plotly draws its last line when nobody asks any more
-    box, end = page.get_by_role("tablist", name="Sections").bounding_box(), page.locator(until).first.bounding_box()
-    if box is None or end is None:
+    box = page.get_by_role("tablist", name="Sections").bounding_box()
+    last = (until or through).bounding_box() if until or through else None
+    if box is None or last is None:
         raise SystemExit(f"nothing to take a picture of: {file.name}")
-    clip = {"x": box["x"] - 8, "y": box["y"], "width": min(box["width"] + 16, WIDTH), "height": end["y"] - box["y"]}
+    bottom = last["y"] if until else last["y"] + last["height"] + 1
+    clip = {"x": box["x"] - 8, "y": box["y"], "width": box["width"] + 16, "height": bottom - box["y"]}
     taken = page.screenshot(clip=clip, animations="disabled")  # type: ignore[arg-type]
     file.write_bytes(taken)
     print(f"{file.relative_to(ROOT)}: {len(taken) / 1000:.0f} kB")  # noqa: T201 - a script says what it did
