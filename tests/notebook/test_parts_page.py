@@ -74,7 +74,7 @@ def test_a_table_is_a_table(page: PartsPage) -> None:
     shown = page.show("t", a_table(marks=["", "delete", "danger"], sort="size", descending=True, total="28 rows"))
     expect(shown.get_by_role("table", name="Rows")).to_be_visible()
     expect(shown.get_by_role("region", name="Rows")).to_have_attribute("tabindex", "0")
-    assert shown.get_by_role("columnheader").all_inner_texts()[1] == "Note"
+    assert shown.get_by_role("columnheader").all_inner_texts()[1:3] == ["cleanup", "Note"]
     expect(shown.get_by_role("columnheader", name="Size")).to_have_attribute("aria-sort", "descending")
     expect(shown.locator("[aria-sort]")).to_have_count(1)
     expect(shown.get_by_role("rowheader")).to_have_count(4)
@@ -85,6 +85,11 @@ def test_a_table_is_a_table(page: PartsPage) -> None:
     )
     expect(shown.get_by_text("28 rows")).to_be_visible()
     expect(shown.get_by_text("of 7")).to_be_visible()
+    assert shown.locator("tbody tr").first.locator("th, td").all_inner_texts() == ["key 0", "", "note 0", "0"]
+    left = "all => new Set(all.map(each => each.getBoundingClientRect().left)).size"
+    assert shown.locator(".sk-mark:not(:empty)").evaluate_all(left) == 1
+    page.kernel("t", marks=[])  # there is nothing to tell apart
+    expect(shown.get_by_role("columnheader")).to_have_count(3)
     assert shown.locator("tbody tr").first.locator("th, td").all_inner_texts() == ["key 0", "note 0", "0"]
 
 
@@ -213,6 +218,38 @@ def test_a_wide_table_scrolls_inside(page: PartsPage) -> None:
     expect(cell).to_have_attribute("title", "x" * 200)
     assert cell.evaluate("e => e.scrollWidth > e.clientWidth")
     page.page.wait_for_function("document.querySelector('#t .sk-scroll').scrollLeft > 0")
+    # A shadow says where there is more.
+    shade = "(e, side) => getComputedStyle(e, side).opacity"
+    edges = shown.locator(".sk-edges")
+    for left, wanted in ((0, ["0", "1"]), (400, ["1", "1"]), (100_000, ["1", "0"])):
+        region.evaluate("(e, left) => { e.scrollLeft = left; }", left)
+        page.page.wait_for_function(
+            "wanted => JSON.stringify(['::before', '::after'].map(side => "
+            "getComputedStyle(document.querySelector('#t .sk-edges'), side).opacity)) === JSON.stringify(wanted)",
+            arg=wanted,
+        )
+    page.kernel("t", columns=[{"name": "0"}], rows=[["x"]])
+    expect(edges).to_have_class("sk-edges")
+    assert [edges.evaluate(shade, side) for side in ("::before", "::after")] == ["0", "0"]
+
+
+def test_a_run_is_told_by_its_second_and_whole_when_pointed_at(page: PartsPage) -> None:
+    runs = [
+        "scheduled__2026-09-25T11:34:21.090171+00:00",
+        "manual__2026-09-25T00:00:00+00:00_AbC",
+        "nightly",
+        "x" * 30 + "y" * 30,
+    ]
+    columns = [{"name": "key"}, {"name": "run", "short": True}]
+    shown = page.show("t", Table(columns=columns, rows=[["k", run] for run in runs]))
+    cells = shown.locator("td .sk-cell")
+    assert cells.all_text_contents() == [
+        "scheduled__2026-09-25T11:34:21…",
+        "manual__2026-09-25T00:00:00…_AbC",
+        "nightly",
+        f"{'x' * 28}…{'y' * 10}",
+    ]
+    assert [cell.get_attribute("title") for cell in cells.all()] == runs
 
 
 # Facet
@@ -343,15 +380,17 @@ def test_what_is_no_whole_number_is_said_and_not_sent(page: PartsPage) -> None:
     expect(shown.locator(".sk-complaint")).to_be_hidden()
 
 
-def test_as_written_closes_both(page: PartsPage) -> None:
-    shown = page.show("r", Retention(label="A", allow_unset=True))
+def test_as_written_hides_both(page: PartsPage) -> None:
+    shown = page.show("r", Retention(label="A", allow_unset=True, note="0: no expiry"))
     shown.get_by_role("checkbox", name="A: as written").check()
     assert page.sent("r") == [{"unset": True}]
-    expect(shown.get_by_role("slider")).to_be_disabled()
-    expect(shown.get_by_role("spinbutton")).to_be_disabled()
+    expect(shown.get_by_role("slider")).to_have_count(0)  # a number that is not used is not shown
+    expect(shown.get_by_role("spinbutton")).to_have_count(0)
     expect(shown.get_by_text("as written: no retention set here")).to_be_visible()
+    expect(shown.get_by_text("0: no expiry")).to_have_count(0)
     page.kernel("r", unset=False)
     expect(shown.get_by_role("slider")).to_be_enabled()
+    expect(shown.get_by_text("0: no expiry")).to_be_visible()
 
 
 # Code, Notice, Work
@@ -407,6 +446,14 @@ def test_work_shows_how_far_and_stops_once(page: PartsPage) -> None:
     expect(shown.get_by_role("button")).to_have_text("Stop")
     page.kernel("w", stoppable=False)
     expect(shown.get_by_role("button")).to_have_count(0)
+
+
+def test_of_two_views_of_one_work_one_is_read_aloud(page: PartsPage) -> None:
+    shown = page.show("w", Work(label="Deleting", running=True, stoppable=True, aloud=False))
+    expect(shown.get_by_role("progressbar", name="Deleting")).to_be_visible()
+    page.kernel("w", total=2000, done=1999)
+    expect(shown.locator(".sk-worded")).to_have_text("Deleting: 1,999 of 2,000 (99 %)")
+    expect(shown.get_by_role("status")).to_be_empty()
 
 
 def test_work_is_read_aloud_seldom(page: PartsPage) -> None:

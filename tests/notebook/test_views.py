@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import shutil
+import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -305,6 +308,282 @@ def test_without_a_kernel_it_is_said_why_nothing_is_there(fixture: sk.Store, mon
     assert view._notice.message == "<b>no way in</b>"
 
 
+# --- what a fresh look found ---
+
+
+def said(widget: ipywidgets.HTML) -> str:
+    return Tags(widget.value).text
+
+
+def drawn(view: Any) -> list[list[str]]:
+    """The texts of all tables that can be seen."""
+    tables = [each for each in inside(view) if isinstance(each, Table) and each.layout.display != "none"]
+    return [row for table in tables for row in table.rows]
+
+
+def test_the_figure_has_dates_after_a_move_and_says_what_it_leaves_out(fixture: sk.Store) -> None:
+    view = sk.notebook.PolicyLab(fixture.snapshot(), now=AT)
+    figure = view._figure.widget
+    before = figure.data[5].x
+    view._cards[1].days.value = 20
+    for trace in figure.data[:9]:
+        assert trace.x.dtype.kind == "M"  # plotly guesses the axis by what it is sent
+    assert (figure.data[5].x == before).all()
+    assert figure.layout.xaxis.type == "date"
+    assert figure.layout.yaxis.title.text == "bytes, as each cleanup leaves them"  # ninety teeth are not drawn
+    view._measure.value = "rows"
+    assert figure.layout.yaxis.title.text == "rows, as each cleanup leaves them"
+    view._horizon.value = 20
+    assert figure.layout.yaxis.title.text == "rows"
+    over_time = view.state.shown.over_time
+    line = over_time[over_time["policy"] == "B: 20 days"]
+    assert list(figure.data[5].y) == list(line["rows"])
+
+
+def test_what_a_simulation_rests_on_stands_under_the_figure_doubts_first(fixture: sk.Store) -> None:
+    view = sk.notebook.PolicyLab(fixture.snapshot(), now=AT)
+    assumptions = view.state.shown.assumptions
+    doubts = [each for each in assumptions if each.startswith("Doubt: ")]
+    assert 0 < len(doubts) < len(assumptions)
+    text = said(view._assumptions)
+    for each in assumptions:
+        assert each in text
+    assert text.index(doubts[-1]) < min(text.index(each) for each in assumptions if each not in doubts)
+    places = list(view.children)
+    assert places.index(view._summary) < places.index(view._assumptions) < places.index(view._by)
+
+
+def test_two_policies_are_to_be_chosen_and_what_is_empty_is_not_shown(fixture: sk.Store) -> None:
+    view = sk.notebook.PolicyLab(fixture.snapshot(), now=AT, future=False)
+    assert "No row differs. Rows that exist keep the expiry they have" in said(view._same)
+    assert drawn(view) == []
+    view._b.value = 0
+    assert said(view._same) == "Choose two policies to compare."
+    assert drawn(view) == []
+    view.state.set(mode="as-if", compared=[0, 2])
+    view._cards[2].days.value = 1
+    assert said(view._same) == ""
+    assert len(drawn(view)) > 3
+    assert view._rows.layout.display is None
+
+
+def test_names_are_offered_and_controls_tell_whose_they_are(fixture: sk.Store) -> None:
+    hostile = sk.Policy(name=HOSTILE[0], default_retention_days=3)
+    view = sk.notebook.PolicyLab(fixture.snapshot(), policies=[sk.Policy(), hostile], future=False)
+    assert "orders_etl" in view._filters["dag_id"].options
+    assert "cursor" in view._filters["key"].options
+    names = {name: [getattr(card, name).description for card in view._cards[:2]] for name in ("every", "clear")}
+    for first, second in names.values():
+        assert first != second
+        assert Tags(first).text.endswith(", A: as written")
+        assert Tags(second).text.endswith(f", B: {HOSTILE[0]}")
+        assert Tags(second).tags == {"i"}
+    assert [card.remove.description for card in view._cards[:2]] == ["Remove A", "Remove B"]
+    assert [card.remove.tooltip for card in view._cards[:2]] == ["Remove A: as written", f"Remove B: {HOSTILE[0]}"]
+
+
+def test_boxes_show_the_number_that_is_used(store: sk.Store) -> None:
+    lab = sk.notebook.PolicyLab(store.snapshot(), future=False)
+    lab.state.set(horizon_days=3_000)
+    assert lab._horizon.value == lab.state.horizon_days == 3_000
+    lab._horizon.value = 40_000
+    assert "40,000 days" in lab._notice.message
+    plan = sk.notebook.PlanReview(store)
+    settled(lambda: plan.state.shown is not None)
+    for size in (0, 5_000_000):
+        plan.state.set(batch_size=size)
+        assert plan._batch.value == size
+    plan._batch.value = 0
+    assert plan.state.batch_size == 0
+
+
+def test_what_is_pressed_at_the_end_of_a_page_is_answered_there(store: sk.Store, tmp_path: Path) -> None:
+    app = sk.explore(store)
+    app.state.section = "plan"
+    view, source = app.view("plan"), app.state.source
+    view._make.click()
+    settled(lambda: view.state.plan is not None and not source.work.running)
+    (tmp_path / "there").mkdir()
+    view.state.archive = str(tmp_path / "there")
+    view._confirm.fired = {"typed": view._confirm.expected, "count": 1}
+    settled(lambda: view._by_delete.notice.kind == "error")
+    assert "there" in view._by_delete.notice.message
+    assert view._by_delete.layout.display is None
+    assert view._notice.kind == view._by_look.notice.kind == ""
+    settled(lambda: not source.work.running)
+    view._file.value = str(tmp_path / "nowhere" / "x.parquet")
+    view._save.click()
+    settled(lambda: view._notice.kind == "error")
+    assert view._by_delete.notice.kind == ""
+    assert view._by_delete.layout.display == "none"
+
+
+def test_nothing_of_a_plan_can_be_changed_while_work_is_under_way(store: sk.Store, tmp_path: Path) -> None:
+    view = sk.notebook.PlanReview(store)
+    settled(lambda: view.state.shown is not None)
+    view._make.click()
+    settled(lambda: view.state.plan is not None and not view.state.source.work.running)
+    controls = [
+        *(view._make, view._save, view._open, view._look),
+        *(view._archiving, view._archive, view._batch, view._confirm),
+    ]
+    assert [each.disabled for each in controls] == [False] * 8
+    going = threading.Event()
+
+    def wait(_told: Any) -> None:
+        assert going.wait(20)
+
+    view.state.source.work.start("Waiting", wait, lambda _: None, lambda _: None)
+    assert [each.disabled for each in controls] == [True] * 8
+    going.set()
+    settled(lambda: not any(each.disabled for each in controls))
+
+
+def test_a_plan_names_its_dangers_its_database_and_that_there_is_no_way_back(tmp_path: Path) -> None:
+    shutil.copy(FIXTURE, tmp_path / "airflow.db")
+    with sqlite3.connect(tmp_path / "airflow.db") as connection:
+        connection.execute("UPDATE task_instance SET state = 'running' WHERE task_id = 'evaluate'")
+    connection.close()
+    clock = ManualClock(datetime(2026, 11, 23, tzinfo=UTC))
+    with sk.connect(tmp_path / "airflow.db", writable=True, clock=clock) as airflow:
+        view = sk.notebook.PlanReview(airflow, now=AT)
+        settled(lambda: view.state.shown is not None)
+        view._make.click()
+        settled(lambda: view.state.plan is not None)
+        dangers = view.state.source.snapshot.preview(AT).dangers().set_index("danger")
+        unfinished = dangers.at["unfinished-task", "rows"]
+        card, prompt = said(view._card), view._confirm.prompt
+        assert f"unfinished task: {unfinished} rows" in card
+        assert "its next try will not find what it saved" in card
+        assert "inactive-asset" in dangers.index  # of rows that no plan names
+        assert "inactive asset" not in card
+        assert f"unfinished task: {unfinished} rows" in prompt
+        assert str(tmp_path / "airflow.db") in prompt
+        assert view.state.archive in prompt
+        assert "undone" not in prompt
+        view._archiving.value = False
+        assert "It cannot be undone: nothing is archived." in view._confirm.prompt
+        view.state.set(page_size=100)
+        places = [at for at, row in enumerate(view._rows.rows) if row[2].startswith("evaluate")]
+        assert [at for at, mark in enumerate(view._rows.marks) if mark == "danger"] == places
+        assert set(view._rows.marks) == {"danger", ""}
+        due = view.state.source.snapshot.preview().deleted
+        assert f"{due} rows had expired when the snapshot was taken" in card
+
+
+def test_under_a_policy_both_numbers_are_spans_and_the_tables_say_their_end(fixture: sk.Store) -> None:
+    view = sk.notebook.PreviewTable(fixture.snapshot(), now=AT, policies=[sk.Policy(default_retention_days=1)])
+    assert "high end" not in view._table.total + view._groups.total
+    view._policy.value = 0
+    shown = view.state.shown
+    assert shown.deleted < shown.deleted_high
+    totals = said(view._totals)
+    for low, high in ((shown.deleted, shown.deleted_high), (shown.kept_low, shown.kept)):
+        assert f"{low:,} … {high:,}" in totals
+    assert view._table.total == f"{shown.deleted_high} rows, the high end: with all that cannot be told apart"
+    assert "high end" in view._groups.total
+    assert view._table.marks == []  # all of them are deleted
+
+
+def test_a_policy_that_a_program_set_stays_and_is_named(fixture: sk.Store) -> None:
+    app = sk.explore(fixture)
+    settled(lambda: app.state.contents.shown is not None)
+    policy = sk.Policy(name="tonight", default_retention_days=2)
+    app.state.preview.policy = policy
+    app.state.section = "preview"
+    view = app.view("preview")
+    assert app.state.preview.policy == policy
+    assert view._policy.label == "tonight, had it always been in force"
+    view._policy.value = 1
+    assert app.state.preview.policy == app.state.lab.policies[1]
+    assert len(view._policy.options) == 4
+    app.state.preview.policy = policy
+    assert view._policy.label == "tonight, had it always been in force"
+    app.state.preview.policy = None
+    assert view._policy.label == "what is in force"
+    # One of the lab's that is gone from there is gone here.
+    view._policy.value = 2
+    app.state.section = "lab"
+    app.state.lab.remove(2)
+    app.state.section = "preview"
+    assert app.state.preview.policy is None
+
+
+def test_a_danger_lists_its_rows_kept_ones_too(fixture: sk.Store) -> None:
+    view = sk.notebook.PreviewTable(fixture.snapshot())
+    assert view.state.verdict == "delete"
+    view._danger.value = "inactive-asset"
+    assert view._table.total == "3 rows"
+    assert view._verdict.value == ""
+    view._danger.value = ""
+    assert view.state.verdict == "delete"
+    assert view._verdict.value == "delete"
+
+
+def test_what_raises_in_a_drawing_is_shown(fixture: sk.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = sk.notebook.ContentsBrowser(fixture.snapshot())
+    app = sk.explore(fixture.snapshot())
+    with monkeypatch.context() as patched:
+        patched.setattr("storekit.notebook.views.contents.table_rows", lambda *_: 1 / 0)
+        view.state.set(text="cursor")
+        assert "ZeroDivisionError" in view._notice.message
+        patched.setattr("storekit.notebook.views.preview.PreviewTable.offer", lambda *_: 1 / 0)
+        app.state.section = "preview"
+        assert "ZeroDivisionError" in app._notice.message
+    view.state.set(text="")
+    assert view._notice.kind == ""
+    app.state.section = "contents"
+    assert app._notice.kind == ""
+
+
+def test_a_row_that_is_chosen_no_more_leaves_no_trace(fixture: sk.Store) -> None:
+    view = sk.notebook.ContentsBrowser(fixture, now=AT)
+    settled(lambda: view.state.shown is not None)
+    assert view._show.disabled
+    view._table.selected = 2
+    assert "store.tasks(" in view._code.text
+    view._table.selected = -1
+    assert view._code.text == view.state.shown.call
+    assert view._show.disabled
+    view.state.selected = 99  # there is no such row
+    assert view._show.disabled
+
+
+def test_a_large_store_says_that_enter_searches(fixture: sk.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    view = sk.notebook.ContentsBrowser(fixture.snapshot())
+    assert "Enter" not in view._search.placeholder
+    assert view._search.continuous_update
+    monkeypatch.setattr("storekit.notebook.views.contents._EACH_LETTER", 10)
+    view = sk.notebook.ContentsBrowser(fixture.snapshot())
+    assert view._search.placeholder.endswith("then Enter")
+    assert not view._search.continuous_update
+
+
+def test_a_chosen_section_is_shown_before_its_answer_is_there(
+    fixture: sk.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = sk.explore(fixture.snapshot())
+    seen: list[bool] = []
+    answer = type(app.state.lab)._answer
+
+    def slow(lab: Any) -> Any:
+        shown = [each for each in app._body.children if each.layout.display is None]
+        seen.append(shown == [app.view("lab")])
+        return answer(lab)
+
+    monkeypatch.setattr(type(app.state.lab), "_answer", slow)
+    app._tabs.selected = 1
+    assert seen == [True]
+    assert app.state.section == "lab"
+
+
+def test_what_is_no_instant_is_mended_in_the_box(fixture: sk.Store) -> None:
+    app = sk.explore(fixture.snapshot())
+    app._now.value = "2026-11-22"
+    assert "2026-11-22T10:00:00Z" in app._notice.hint
+    assert "datetime(" not in app._notice.hint
+
+
 # --- hostile texts ---
 
 
@@ -329,7 +608,7 @@ class Tags(HTMLParser):
 
 HARMLESS = {
     *("div", "p", "span", "table", "thead", "tbody", "tr", "th", "td", "code", "em", "strong", "br", "img", "style"),
-    *("h2", "h3"),
+    *("h2", "h3", "b", "i"),
 }
 
 
@@ -375,13 +654,16 @@ def test_hostile_texts_are_texts_in_every_view_and_without_a_kernel(store: sk.St
 
 
 def test_without_a_kernel_there_is_a_table_and_a_picture(fixture: sk.Store) -> None:
-    bundle = sk.explore(fixture, now=AT)._repr_mimebundle_()
+    app = sk.explore(fixture, now=AT)
+    settled(lambda: app.state.contents.shown is not None)
+    bundle = app._repr_mimebundle_()
     found = harmless(bundle["text/html"])
     assert {"table", "img"} <= found.tags
     assert "orders_etl" in found.text
     assert "32" in found.text
     assert "sqlite:///" in bundle["text/plain"]
+    snap = fixture.snapshot()
     for name in ("ContentsBrowser", "PolicyLab"):
-        assert {"table", "img"} <= harmless(getattr(sk.notebook, name)(fixture).fallback()).tags
+        assert {"table", "img"} <= harmless(getattr(sk.notebook, name)(snap).fallback()).tags
     for name in ("PreviewTable", "PlanReview"):
-        assert harmless(getattr(sk.notebook, name)(fixture).fallback()).text
+        assert harmless(getattr(sk.notebook, name)(snap).fallback()).text

@@ -100,14 +100,14 @@ def test_rows_have_one_text_per_column(width: int, data: st.DataObject) -> None:
 def test_columns_are_filled_in_and_checked() -> None:
     table = Table(columns=[{"name": "n"}, {"name": "m", "label": "M", "numeric": True, "sortable": True}])
     assert table.columns == [
-        {"name": "n", "label": "n", "numeric": False, "sortable": False},
-        {"name": "m", "label": "M", "numeric": True, "sortable": True},
+        {"name": "n", "label": "n", "numeric": False, "sortable": False, "short": False},
+        {"name": "m", "label": "M", "numeric": True, "sortable": True, "short": False},
     ]
     for columns, message in [
         ([{"label": "x"}], "has no 'name'"),
         ([{"name": 1}], "name is 1, which is no str"),
         ([{"name": "a", "numeric": 1}], "numeric is 1, which is no bool"),
-        ([{"name": "a", "width": 3}], "has 'width'; it may have name, label, numeric, sortable"),
+        ([{"name": "a", "width": 3}], "has 'width'; it may have name, label, numeric, sortable, short"),
         ([{"name": "a"}, {"name": "a"}], "one name twice"),
     ]:
         with pytest.raises(TraitError, match=message):

@@ -26,11 +26,12 @@ function render({ model, el }) {
     on: { change: () => { drop(); send(model, { unset: tick.checked }); } },
   });
   const ticking = make("label", { class: "sk-tick" }, tick, make("span", { text: "as written" }));
+  const days = make("div", { class: "sk-line sk-days" }, slider, box, make("span", { class: "sk-soft", text: "days" }));
   el.append(
     make(
       "fieldset", {},
       make("legend", {}, swatch, legendText),
-      make("div", { class: "sk-line" }, slider, box, make("span", { class: "sk-soft", text: "days" }), ticking),
+      make("div", { class: "sk-line" }, days, ticking),
       complaint,
       make("div", { class: "sk-line sk-told" }, used, note),
     ),
@@ -67,7 +68,7 @@ function render({ model, el }) {
     // A number box holds back what is no number at all, and takes 1e3.
     if (/^\d+$/.test(text) && Number(text) <= most) return move(Number(text), box);
     const what = text || box.validity.badInput ? "Not a whole number of days" : "A whole number of days is needed,";
-    complain(`${what} from 0 to ${grouped(most)}; ${days(current())} used still`);
+    complain(`${what} from 0 to ${grouped(most)}; ${spelled(current())} used still`);
   }
 
   function complain(message) {
@@ -76,7 +77,7 @@ function render({ model, el }) {
     setAttribute(box, "aria-describedby", message ? `${complaintId} ${described}` : described);
   }
 
-  const days = (value) => `${grouped(value)} ${value === 1 ? "day" : "days"}`;
+  const spelled = (value) => `${grouped(value)} ${value === 1 ? "day" : "days"}`;
 
   /** Say which value is used, in both controls and in words; the one that it came from is left alone. */
   function tell(from) {
@@ -85,9 +86,9 @@ function render({ model, el }) {
     if (from !== box) box.value = String(value);
     slider.style.setProperty("--sk-part-done", `${(100 * Math.min(value, most)) / Math.max(1, most)}%`);
     const beyond = value > most;
-    setAttribute(slider, "aria-valuetext", beyond ? `${days(value)}, beyond this slider` : days(value));
+    setAttribute(slider, "aria-valuetext", beyond ? `${spelled(value)}, beyond this slider` : spelled(value));
     const end = beyond ? `; the slider ends at ${grouped(most)}` : "";
-    setText(used, get("unset") ? "as written: no retention set here" : `${days(value)} used${end}`);
+    setText(used, get("unset") ? "as written: no retention set here" : `${spelled(value)} used${end}`);
   }
 
   function drawLimits() {
@@ -108,14 +109,15 @@ function render({ model, el }) {
     setAttribute(slider, "aria-label", `${label}, days`);
     setAttribute(box, "aria-label", `${label}, days`);
     setAttribute(tick, "aria-label", `${label}: as written`);
-    setText(note, get("note"));
     setAttribute(swatch, "hidden", !get("colour"));
     el.style.setProperty("--sk-accent", get("colour") || "var(--sk-brand)");
   }
 
   function drawUnset() {
     const unset = get("unset");
-    slider.disabled = box.disabled = unset;
+    // A number that is not used is not shown, not even in grey.
+    setAttribute(days, "hidden", unset);
+    setText(note, unset ? "" : get("note"));
     tick.checked = unset;
     setAttribute(ticking, "hidden", !get("allow_unset"));
     if (unset) complain("");
@@ -125,8 +127,8 @@ function render({ model, el }) {
   const end = watch(model, [
     [["maximum", "hard_maximum"], drawLimits],
     [["value"], drawValue],
-    [["label", "note", "colour"], drawRest],
-    [["unset", "allow_unset"], drawUnset],
+    [["label", "colour"], drawRest],
+    [["unset", "allow_unset", "note"], drawUnset],
   ]);
   return () => {
     clearTimeout(timer);

@@ -32,7 +32,7 @@ class Retention(Part):
     hard_maximum : int
         The box's end, days.
     unset : bool
-        The policy says no retention: slider and box are disabled. *Set by the user* if ``allow_unset``.
+        The policy says no retention: slider and box are hidden. *Set by the user* if ``allow_unset``.
     allow_unset : bool
         Whether there is a box to tick for it.
     note : str

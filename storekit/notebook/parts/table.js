@@ -10,6 +10,17 @@ const STEPS = [
   ["»", "Last page", (page, last) => last],
 ];
 
+// Airflow's run ids end alike: a fraction of a second and a zone.
+const TO_THE_SECOND = /(T\d\d:\d\d:\d\d)(?:\.\d+)?(?:\+00:00|Z)/;
+const SHORT_HEAD = 28;
+const SHORT_TAIL = 10;
+
+function shortened(text) {
+  const letters = [...text.replace(TO_THE_SECOND, "$1…")];
+  if (letters.length <= SHORT_HEAD + SHORT_TAIL + 1) return letters.join("");
+  return `${letters.slice(0, SHORT_HEAD).join("")}…${letters.slice(-SHORT_TAIL).join("")}`;
+}
+
 function render({ model, el }) {
   begin(el, "table");
   const get = (name) => model.get(name);
@@ -20,7 +31,7 @@ function render({ model, el }) {
   const body = make("tbody");
   const region = make(
     "div",
-    { class: "sk-scroll", role: "region", tabindex: "0" },
+    { class: "sk-scroll", role: "region", tabindex: "0", on: { scroll: drawEdges } },
     make("table", {}, caption, make("thead", {}, headRow), body),
   );
 
@@ -54,7 +65,7 @@ function render({ model, el }) {
   const size = make("select", { on: { change: () => send(model, { page_size: Number(size.value) }) } });
   const sizing = make("label", { class: "sk-sizing" }, make("span", { class: "sk-soft", text: "Rows per page" }), size);
   const pager = make("nav", {}, total, turning, complaint, make("span", { class: "sk-gap" }), sizing);
-  el.append(region, pager);
+  el.append(make("div", { class: "sk-edges" }, region), pager);
 
   function complain(message) {
     setText(complaint, message);
@@ -81,11 +92,19 @@ function render({ model, el }) {
     setAttribute(pager, "aria-label", `Pages of ${name}`);
   }
 
+  const isMarked = () => get("marks").length > 0;
+  // The marks stand in a column of their own, after the first one.
+  const cellAt = (row, at) => row.children[at > 0 && isMarked() ? at + 1 : at];
+
   function drawHead() {
     const columns = get("columns");
-    sizeTo(headRow, columns.length, () => make("th", { scope: "col" }));
+    if (headRow.dataset.marked !== String(isMarked())) headRow.replaceChildren();
+    setAttribute(headRow, "data-marked", String(isMarked()));
+    sizeTo(headRow, columns.length + isMarked(), (place) =>
+      place === 1 && isMarked() ? make("th", { scope: "col", text: "cleanup" }) : make("th", { scope: "col" }),
+    );
     columns.forEach((column, place) => {
-      const cell = headRow.children[place];
+      const cell = cellAt(headRow, place);
       const wanted = column.sortable ? "BUTTON" : "SPAN";
       if (cell.firstElementChild?.tagName !== wanted) {
         const label = make("span", { class: "sk-name", dir: "auto" });
@@ -122,38 +141,48 @@ function render({ model, el }) {
     const inside = selectable
       ? make("button", { type: "button", class: "sk-row", on: { click: () => select(place) } }, text)
       : text;
-    const mark = make("span", { class: "sk-mark" });
-    return make("th", { scope: "row" }, make("span", { class: "sk-first" }, inside, mark));
+    return make("th", { scope: "row" }, inside);
   }
+
+  const furtherCell = (at) =>
+    at === 1 && isMarked()
+      ? make("td", {}, make("span", { class: "sk-mark" }))
+      : make("td", {}, make("span", { class: "sk-cell", dir: "auto" }));
 
   function drawBody() {
     const rows = get("rows");
     const [columns, marks, selectable, selected] = ["columns", "marks", "selectable", "selected"].map(get);
     const held = focusedIn(body) ? Number(focusedIn(body).closest("tr").dataset.place) : null;
     if (rows.length === 0) {
-      const text = make("td", { class: "sk-empty", colspan: Math.max(1, columns.length), dir: "auto" });
+      const span = Math.max(1, columns.length + isMarked());
+      const text = make("td", { class: "sk-empty", colspan: span, dir: "auto" });
       setText(text, get("empty"));
       body.replaceChildren(make("tr", { class: "sk-none" }, text));
       if (held !== null) region.focus();
       return;
     }
-    if (body.querySelector(".sk-none") || body.dataset.selectable !== String(selectable)) body.replaceChildren();
-    setAttribute(body, "data-selectable", String(selectable));
+    const kind = `${selectable} ${isMarked()}`;
+    if (body.querySelector(".sk-none") || body.dataset.kind !== kind) body.replaceChildren();
+    setAttribute(body, "data-kind", kind);
     sizeTo(body, rows.length, (place) => make("tr", { "data-place": place }, firstCell(place, selectable)));
     rows.forEach((cells, place) => {
       const row = body.children[place];
-      sizeTo(row, Math.max(1, cells.length), () => make("td", {}, make("span", { class: "sk-cell", dir: "auto" })));
+      sizeTo(row, Math.max(1, cells.length + isMarked()), furtherCell);
       cells.forEach((text, at) => {
-        const cell = row.children[at].querySelector(".sk-cell");
-        setText(cell, text);
+        const around = cellAt(row, at);
+        const cell = around.querySelector(".sk-cell");
+        setText(cell, columns[at]?.short ? shortened(text) : text);
         setAttribute(cell, "title", text);
-        row.children[at].classList.toggle("sk-numeric", Boolean(columns[at]?.numeric));
+        setAttribute(around, "data-at", at);
+        around.classList.toggle("sk-numeric", Boolean(columns[at]?.numeric));
       });
-      const [word, meaning] = MARKS[marks[place]] ?? ["", null];
-      const mark = row.querySelector(".sk-mark");
-      setText(mark, word);
-      setAttribute(mark, "title", meaning);
-      setAttribute(mark, "data-mark", word ? marks[place] : null);
+      if (isMarked()) {
+        const [word, meaning] = MARKS[marks[place]] ?? ["", null];
+        const mark = row.querySelector(".sk-mark");
+        setText(mark, word);
+        setAttribute(mark, "title", meaning);
+        setAttribute(mark, "data-mark", word ? marks[place] : null);
+      }
       row.classList.toggle("sk-selected", place === selected);
     });
     // One row is reached by Tab, the others from it by arrow: forty rows are not forty stops.
@@ -211,13 +240,28 @@ function render({ model, el }) {
     setAttribute(region, "aria-busy", String(get("busy")));
   }
 
-  return watch(model, [
+  /** Say by a shadow on which side there is more to scroll to. */
+  function drawEdges() {
+    const [from, over] = [region.scrollLeft, region.scrollWidth - region.clientWidth];
+    region.parentElement.classList.toggle("sk-more-before", from > 1);
+    region.parentElement.classList.toggle("sk-more-after", over - from > 1);
+  }
+
+  const sized = new ResizeObserver(drawEdges);
+  sized.observe(region);
+  sized.observe(region.firstElementChild);
+
+  const end = watch(model, [
     [["caption"], drawCaption],
-    [["columns", "sort", "descending"], drawHead],
+    [["columns", "sort", "descending", "marks"], drawHead],
     [["rows", "columns", "marks", "selected", "selectable", "empty"], drawBody],
     [["page", "pages", "total", "page_size", "page_sizes"], drawPager],
     [["busy"], drawBusy],
   ]);
+  return () => {
+    sized.disconnect();
+    end();
+  };
 }
 
 export default { render };

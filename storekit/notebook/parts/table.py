@@ -27,11 +27,13 @@ class Table(Part):
         The table's name.
     columns : list of dict
         ``name`` (str), ``label`` (str; the name where left out), ``numeric`` (bool: aligned right),
-        ``sortable`` (bool).
+        ``sortable`` (bool), ``short`` (bool: an instant within is shown to the second, and what is long is cut in the
+        middle; the whole is the cell's title).
     rows : list of list of str
         The texts of this page, a list per row, one per column. The first is the row's header.
     marks : list of str
-        One of `MARKS` per row; a list that is too short marks no further row.
+        One of `MARKS` per row, in a column of their own; a list that is too short marks no further row, and with an
+        empty one there is no such column.
     sort : str
         The column's name, or empty. *Set by the user.*
     descending : bool
@@ -81,7 +83,7 @@ class Table(Part):
 
     @validate("columns")
     def _columns(self, proposal: Any) -> list[dict[str, Any]]:
-        optional = {"label": "", "numeric": False, "sortable": False}
+        optional = {"label": "", "numeric": False, "sortable": False, "short": False}
         columns = records("columns", proposal["value"], {"name": str}, optional)
         names = [column["name"] for column in columns]
         if len(set(names)) < len(names):

@@ -28,6 +28,7 @@ function render({ model, el }) {
   let words = "";
 
   function say() {
+    if (!get("aloud")) return;
     setText(aloud, running ? words : "");
     timer = running ? setTimeout(() => { timer = null; if (aloud.textContent !== words) say(); }, READ_ALOUD_MS) : null;
   }

@@ -24,6 +24,8 @@ class Work(Part):
         Whether it is under way.
     stoppable : bool
         Whether there is a button to stop it.
+    aloud : bool
+        Whether a screen reader is told how far it has come.
     stops : int
         How often the button was pressed. *Counted up by the user*, once per run: then the button says that it waits.
     """
@@ -35,4 +37,5 @@ class Work(Part):
     total = Int(min=0).tag(sync=True)
     running = Bool().tag(sync=True)
     stoppable = Bool().tag(sync=True)
+    aloud = Bool(True).tag(sync=True)
     stops = Int(min=0).tag(sync=True)

@@ -17,7 +17,8 @@ from storekit.frames.snapshot import Snapshot
 from storekit.notebook.parts import Notice, Tabs
 from storekit.notebook.state import Explorer, State, in_thread
 from storekit.notebook.state.explorer import SECTIONS
-from storekit.notebook.views.base import View, WorkView, row, say, still
+from storekit.notebook.state.trouble import trouble_of
+from storekit.notebook.views.base import View, WorkView, as_typed, row, say, still
 from storekit.notebook.views.contents import ContentsBrowser
 from storekit.notebook.views.figure import get_ready
 from storekit.notebook.views.ground import Ground
@@ -53,8 +54,12 @@ class App(widgets.VBox):
         source = state.source
         self._title = widgets.HTML()
         self._now = widgets.Text(
-            description="At", placeholder="when the snapshot was taken", continuous_update=False, value=source.now
+            description="Judge at (UTC)",
+            placeholder="when the snapshot was taken",
+            continuous_update=False,
+            value=source.now,
         )
+        self._now.add_class("sk-instant")
         self._refresh = widgets.Button(description="Read again", disabled=source.store is None)
         self._notice = Notice()
         self._tabs = Tabs(titles=list(SECTIONS.values()), label="Sections")
@@ -96,23 +101,38 @@ class App(widgets.VBox):
         return self._views[section]
 
     def _choose(self, change: Any) -> None:
-        self.state.section = list(SECTIONS)[min(change["new"], len(SECTIONS) - 1)]
+        section = list(SECTIONS)[min(change["new"], len(SECTIONS) - 1)]
+        if self.state.source.snapshot is not None:
+            # At once: its answer may take a while, in which the last section would stand under its title.
+            self._guarded(lambda: self._show(self.view(section)))
+        self.state.section = section
 
     def _draw(self, _change: Any) -> None:
         source = self.state.source
         with source.lock:
-            self._title.value = f'<h2 class="sk-heading">{escape(source.title)}</h2>'
-            self._now.value = source.now
-            say(self._notice, source.trouble)
-            self._tabs.selected = list(SECTIONS).index(self.state.section)
-            if source.snapshot is not None:
-                self._show(self.view(self.state.section))
+            say(self._notice, as_typed(source, source.trouble))
+            self._guarded(self._draw_all)
+
+    def _guarded(self, draw: Callable[[], None]) -> None:
+        try:
+            draw()
+        except Exception as error:  # an observer's is swallowed
+            say(self._notice, trouble_of(error))
+
+    def _draw_all(self) -> None:
+        source = self.state.source
+        self._title.value = f'<h2 class="sk-heading">{escape(source.title)}</h2>'
+        self._now.value = source.now
+        self._tabs.selected = list(SECTIONS).index(self.state.section)
+        if source.snapshot is not None:
+            view = self.view(self.state.section)
+            if isinstance(view, PreviewTable):
+                view.offer(self.state.lab.policies)
+            self._show(view)
 
     def _show(self, view: View) -> None:
         # The others are put aside, not taken out: a figure of plotly's that is taken out listens on, and what it then
         # raises keeps the new one from being drawn.
-        if isinstance(view, PreviewTable):
-            view.offer(self.state.lab.policies)
         if view not in self._body.children:
             self._body.children = (*self._body.children, view)
         for each in self._body.children:

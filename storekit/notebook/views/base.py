@@ -20,7 +20,7 @@ from storekit.notebook.state.trouble import Trouble, trouble_of
 from storekit.notebook.views.ground import Ground
 from storekit.store import Store
 
-__all__ = ["View", "WorkView", "heading", "row", "say", "soft", "state_of", "still"]
+__all__ = ["View", "WorkView", "as_typed", "heading", "rests_html", "row", "say", "soft", "state_of", "still"]
 
 
 class View(widgets.VBox):
@@ -43,13 +43,14 @@ class View(widgets.VBox):
     def __init__(self, state: State, children: Sequence[widgets.Widget], *, alone: bool) -> None:
         self.state = state
         self._drawing = False
+        self._undrawn: Trouble | None = None
         self._notice = Notice()
         self._code = Code(label="The same in Python")
         work = [WorkView(state.source)] if alone else []
         super().__init__([*work, self._notice, *children, self._code, Ground()])
         self.add_class("sk-view")
-        state.observe(self._redraw, ["shown"])
         self._heard: list[State | Source] = [state.source, state] if alone else [state]
+        state.observe(self._redraw, ["shown"])
         for each in self._heard:
             each.observe(self._say, ["trouble"])
         self._redraw(None)
@@ -70,13 +71,27 @@ class View(widgets.VBox):
         raise NotImplementedError
 
     def _redraw(self, _change: Any) -> None:
-        if self.state.shown is None:
-            return
+        if self.state.shown is not None:
+            self._drawn(lambda: self.draw(self.state.shown))
+
+    def _drawn(self, draw: Callable[[], None]) -> None:
+        """Draw, or say why it cannot be done: what an observer raises is swallowed."""
+        before, self._undrawn = self._undrawn, None
         with self._no_echo():
-            self.draw(self.state.shown)
+            try:
+                draw()
+            except Exception as error:
+                self._undrawn = trouble_of(error)
+        if self._undrawn != before:
+            self._say(None)
 
     def _say(self, _change: Any) -> None:
-        say(self._notice, next((each.trouble for each in self._heard if each.trouble is not None), None))
+        say(self._notice, self._said())
+
+    def _said(self) -> Trouble | None:
+        """Return what has to be said: what could not be drawn before what could not be answered."""
+        troubles = [self._undrawn, *(each.trouble for each in self._heard)]
+        return as_typed(self.state.source, next((each for each in troubles if each is not None), None))
 
     @contextmanager
     def _no_echo(self) -> Iterator[None]:
@@ -158,11 +173,19 @@ class View(widgets.VBox):
 
 
 class WorkView(widgets.VBox):
-    """Long work on a source: how far it is, and a button to stop it."""
+    """Long work on a source: how far it is, and a button to stop it.
 
-    def __init__(self, source: Source) -> None:
+    Parameters
+    ----------
+    source
+        Whose work it is.
+    aloud
+        Whether a screen reader is told how far it is. Of several views of one source, one tells.
+    """
+
+    def __init__(self, source: Source, *, aloud: bool = True) -> None:
         work = source.work
-        self._part = Work(stoppable=True)
+        self._part = Work(stoppable=True, aloud=aloud)
         super().__init__([self._part])
 
         def draw(_change: Any) -> None:
@@ -193,6 +216,16 @@ def say(notice: Notice, trouble: Trouble | None) -> None:
         notice.kind = ""
         return
     notice.put(message=plain(trouble.message), hint=plain(trouble.hint), kind="error")
+
+
+def as_typed(source: Source, trouble: Trouble | None) -> Trouble | None:
+    """Return trouble with an instant as who typed it into a box can mend it, not as a program does."""
+    try:
+        source.check_now()
+    except QueryError as error:
+        if trouble == trouble_of(error):
+            return Trouble(error.message, "Such as 2026-11-22T10:00:00Z; empty: when the snapshot was taken.")
+    return trouble
 
 
 S = TypeVar("S", bound=State)
@@ -232,6 +265,20 @@ def heading(text: str) -> widgets.HTML:
 def soft(text: str) -> widgets.HTML:
     """Return a line of explanation; ``text`` is ours, not a store's."""
     return widgets.HTML(f'<p class="sk-explained">{text}</p>')
+
+
+def rests_html(assumptions: Sequence[str]) -> str:
+    """Return what numbers rest on as HTML, doubts first: they are what has to be read."""
+    doubts = [each for each in assumptions if each.startswith("Doubt: ")]
+    others = [each for each in assumptions if each not in doubts]
+    return "".join(
+        [
+            *(f'<p class="sk-note">{escape(each)}</p>' for each in doubts),
+            '<div class="sk-rests">',
+            *(f"<p>{escape(each)}</p>" for each in others),
+            "</div>",
+        ]
+    )
 
 
 def row(*children: widgets.Widget) -> widgets.HBox:

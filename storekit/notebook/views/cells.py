@@ -13,6 +13,7 @@ from storekit.notebook.state.paging import Page
 
 __all__ = [
     "MISSING",
+    "RUN",
     "Column",
     "at_page",
     "by_dag",
@@ -52,6 +53,8 @@ class Column:
         Whether it is set to the right.
     sortable
         Whether rows can be ordered by it.
+    short
+        Whether an instant in it is shown to the second only, and the whole when it is pointed at.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Column:
     said: Callable[[Row], str]
     numeric: bool = False
     sortable: bool = True
+    short: bool = False
 
 
 def fixed(*columns: Column) -> tuple[Column, ...]:
@@ -88,7 +92,14 @@ def at_page(page: Page) -> dict[str, int]:
 def heads(columns: Sequence[Column]) -> list[dict[str, Any]]:
     """Return the columns as the table part takes them."""
     return [
-        {"name": each.name, "label": each.label, "numeric": each.numeric, "sortable": each.sortable} for each in columns
+        {
+            "name": each.name,
+            "label": each.label,
+            "numeric": each.numeric,
+            "sortable": each.sortable,
+            "short": each.short,
+        }
+        for each in columns
     ]
 
 
@@ -145,6 +156,10 @@ def object_of(row: Row) -> str:
     if not _missing(row["dag_id"]):
         return plain(row["dag_id"])
     return f"asset {plain(row['asset_name'])}" if "asset_name" in row and not _missing(row["asset_name"]) else "asset"
+
+
+RUN = Column("run_id", "run", text_of("run_id"), short=True)
+"""The run of a row: what tells two of one task apart, and mostly longer than its place."""
 
 
 def facet_items(frame: pd.DataFrame, name: str, missing: str) -> list[dict[str, Any]]:

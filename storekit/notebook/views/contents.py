@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import ipywidgets as widgets
-import pandas as pd
 
 from storekit.frames.display import human_bytes, human_rows
 from storekit.frames.report import framed
@@ -20,6 +19,7 @@ from storekit.notebook.state.paging import PAGE_SIZES
 from storekit.notebook.views.base import View, row, state_of
 from storekit.notebook.views.cells import (
     MISSING,
+    RUN,
     Column,
     at_page,
     bytes_of,
@@ -31,6 +31,7 @@ from storekit.notebook.views.cells import (
     task_of,
     text_of,
 )
+from storekit.notebook.views.dangers import marks
 from storekit.notebook.views.still import contents_still
 from storekit.store import Store
 
@@ -40,14 +41,15 @@ COLUMNS = (
     Column("key", "key", text_of("key")),
     Column("dag_id", "Dag or asset", object_of),
     Column("task_id", "task", task_of),
+    RUN,
     Column("value_bytes", "size", bytes_of("value_bytes"), numeric=True),
-    Column("updated_at", "last write (UTC)", instant_of("updated_at")),
     Column("expires_at", "expires (UTC)", instant_of("expires_at", "no expiry")),
-    Column("task_state", "task is", text_of("task_state")),
-    Column("run_id", "run", text_of("run_id")),
+    Column("updated_at", "last write (UTC)", instant_of("updated_at")),
+    Column("task_state", "task state", text_of("task_state")),
 )
 
 _EACH_LETTER = 100_000  # rows; in what is larger, Enter searches
+_SEARCHED = "in Dag, run, task, key, asset"
 _LABELS = {
     "dag_id": ("Dag", "asset rows"),
     "task_id": ("Task", "asset rows"),
@@ -79,9 +81,7 @@ class ContentsBrowser(View):
         self, store_or_snapshot: Store | Snapshot | Contents, *, now: datetime | str | None = None, **inputs: Any
     ) -> None:
         state = state_of(store_or_snapshot, Contents, now, **inputs)
-        self._search = widgets.Text(
-            description="Search", placeholder="in Dag, run, task, key, asset", continuous_update=True
-        )
+        self._search = widgets.Text(description="Search", placeholder=_SEARCHED)
         self._store = widgets.Dropdown(
             description="Rows of", options=[("both stores", ""), ("tasks", "task"), ("assets", "asset")]
         )
@@ -99,12 +99,12 @@ class ContentsBrowser(View):
         self._spread = widgets.HTML()
         side = widgets.VBox([*self._facets.values()])
         side.add_class("sk-side")
-        main = widgets.VBox([self._table, row(self._show), self._value, self._spread])
+        main = widgets.VBox([self._value, self._table, self._spread])
         main.add_class("sk-main")
         columns = widgets.HBox([side, main])
         columns.add_class("sk-columns")
         alone = state is not store_or_snapshot
-        super().__init__(state, [row(self._search, self._store, self._clear), columns], alone=alone)
+        super().__init__(state, [row(self._search, self._store, self._clear, self._show), columns], alone=alone)
         self.on(self._search, "value", lambda text: state.set(text=text))
         self.on(self._store, "value", lambda store: state.set(store=store or None))
         self.click(self._clear, state.clear)
@@ -113,7 +113,7 @@ class ContentsBrowser(View):
         self.turns(self._table, sorts=True)
         self.on(self._table, "selected", self._select)
         self.click(self._show, state.reveal)
-        state.observe(self._draw_value, ["value", "selected"])
+        state.observe(lambda _change: self._drawn(self._draw_value), ["value", "selected"])
 
     def _narrow(self, name: str, value: str | None) -> None:
         if value == MISSING:  # the line of the other store's rows, which have no such thing
@@ -127,7 +127,9 @@ class ContentsBrowser(View):
     def draw(self, shown: ContentsShown) -> None:
         state = self.state
         # In a large store each letter would be a search of its own.
-        self._search.continuous_update = len(state.source.snapshot) <= _EACH_LETTER
+        each_letter = len(state.source.snapshot) <= _EACH_LETTER
+        self._search.continuous_update = each_letter
+        self._search.placeholder = _SEARCHED if each_letter else f"{_SEARCHED}; then Enter"
         self._search.value, self._store.value = state.text, state.store or ""
         for name, facet in self._facets.items():
             facet.put(
@@ -146,31 +148,21 @@ class ContentsBrowser(View):
             empty="No row passes these filters." if len(state.source.snapshot) else "The store is empty.",
         )
         self._spread.value = framed(_spread(shown))
-        self._code.text = shown.call
+        self._draw_value()
 
-    def _draw_value(self, _change: Any) -> None:
+    def _draw_value(self) -> None:
         state = self.state
-        with self._no_echo():
-            self._show.disabled = state.selected < 0
-            self._value.layout.display = "none" if state.value is None else None
-            if state.value is not None:
-                more = "; cut, the rest is left out" if state.value.cut else ""
-                self._value.label = f"Value: {state.value.about}{more}"
-                self._value.text = state.value.text
-            if state.value_call:
-                self._code.text = f"{state.shown.call}\n{state.value_call}"
+        value_call = state.value_call  # empty: no row is selected
+        self._show.disabled = not value_call
+        self._value.layout.display = "none" if state.value is None else None
+        if state.value is not None:
+            more = "; cut, the rest is left out" if state.value.cut else ""
+            self._value.put(label=f"Value: {state.value.about}{more}", text=state.value.text)
+        if state.shown is not None:
+            self._code.text = f"{state.shown.call}\n{value_call}".rstrip("\n")
 
     def fallback(self) -> str:
         return "" if self.state.shown is None else contents_still(self.state.shown)
-
-
-def marks(rows: pd.DataFrame) -> list[str]:
-    """Return each row's mark: what cleanup would delete, and where that is a danger."""
-    endangered = rows["dangers"].notna() & (rows["dangers"] != "")
-    return [
-        "danger" if danger else "delete" if verdict == "delete" else ""
-        for verdict, danger in zip(rows["verdict"], endangered, strict=True)
-    ]
 
 
 def _spread(shown: ContentsShown) -> str:

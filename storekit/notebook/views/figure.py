@@ -16,7 +16,6 @@ from storekit.notebook.state.lab import MOST_POLICIES
 
 __all__ = ["Figure", "get_ready"]
 
-_MEASURES = {"bytes": "bytes", "rows": "rows"}
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _INK = "#868e96"  # neither black nor white; the style sheet says what the theme says
 _TEETH = 30
@@ -42,11 +41,12 @@ class Figure:
         self.widget._config = {"displayModeBar": False, "responsive": True}
         for at in range(MOST_POLICIES):
             colour = COLOURS[at]
-            faint = f"rgba({int(colour[1:3], 16)},{int(colour[3:5], 16)},{int(colour[5:7], 16)},0.15)"
             still: dict[str, Any] = {"visible": False, "mode": "lines", "legendgroup": str(at)}
-            edge = {**still, "line": {"width": 0}, "showlegend": False, "hoverinfo": "skip"}
+            # Bands that lie upon each other mix to one grey: each has its edges too, in its colour and dashes.
+            outline = {"color": _thin(colour, 0.55), "width": 1, "dash": _DASHES[at]}
+            edge = {**still, "line": outline, "showlegend": False, "hoverinfo": "skip"}
             self.widget.add_scatter(**edge)
-            self.widget.add_scatter(**edge, fill="tonexty", fillcolor=faint)
+            self.widget.add_scatter(**edge, fill="tonexty", fillcolor=_thin(colour, 0.09))
             self.widget.add_scatter(**still, line={"color": colour, "width": 2, "dash": _DASHES[at]})
 
     def draw(self, over_time: pd.DataFrame, names: Sequence[str], measure: str) -> None:
@@ -62,6 +62,7 @@ class Figure:
             ``bytes`` or ``rows``.
         """
         groups = dict(iter(over_time.groupby("policy", sort=False)))
+        toothless = False
         with self.widget.batch_update():
             for at in range(MOST_POLICIES):
                 low, high, line = self.widget.data[3 * at : 3 * at + 3]
@@ -70,13 +71,21 @@ class Figure:
                         low.visible = high.visible = line.visible = False
                     continue
                 frame = _drawn(groups[names[at]])
-                # Milliseconds: numbers are sent as bytes, instants would be as texts.
-                x = frame["at"].dt.as_unit("ms").astype("int64").to_numpy(np.float64)
+                toothless = toothless or len(frame) < len(groups[names[at]])
+                # Dates, not milliseconds: at each change of a line plotly guesses anew what its axis is. They go as
+                # texts, but only with another horizon: what is as it was is not sent.
+                x = frame["at"].dt.tz_localize(None).dt.as_unit("ms").to_numpy()
                 for trace, column in ((low, f"{measure}_low"), (high, f"{measure}_high"), (line, measure)):
                     trace.update(x=x, y=frame[column].to_numpy(np.float64), visible=True)
                 # plotly reads markup in a name; of quotes it makes nothing, nor does it know how they are spelled.
                 line.name = html.escape(plain(names[at]), quote=False)
-            self.widget.layout.yaxis.title.text = _MEASURES[measure]
+            self.widget.layout.yaxis.title.text = f"{measure}, as each cleanup leaves them" if toothless else measure
+
+
+def _thin(colour: str, share: float) -> str:
+    """Return a colour ``#rrggbb`` that lets through what is behind it."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{share})"
 
 
 def _drawn(frame: pd.DataFrame) -> pd.DataFrame:
@@ -96,7 +105,7 @@ def _layout() -> dict[str, Any]:
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "system-ui,sans-serif", "size": 12, "color": _INK},
         "xaxis": {**axis, "type": "date"},
-        "yaxis": {**axis, "rangemode": "tozero", "title": {"text": "bytes"}},
+        "yaxis": {**axis, "rangemode": "tozero", "title": {"text": "bytes", "font": {"size": 12}}},
         "legend": {"orientation": "h", "y": 1.12},
         "hovermode": "x unified",
         "template": None,

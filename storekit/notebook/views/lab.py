@@ -12,15 +12,15 @@ import ipywidgets as widgets
 from storekit.frames.chart import COLOURS
 from storekit.frames.display import escape, human_bytes, human_rows, plain
 from storekit.frames.report import framed
-from storekit.frames.simulation import MOST_FORECAST_DAYS
 from storekit.frames.simview import cells_html, legend_html, simulation_html, summary_cells, summary_legend
 from storekit.frames.snapshot import Snapshot
 from storekit.notebook.parts import Code, Retention, Table
 from storekit.notebook.state import Lab
 from storekit.notebook.state.lab import MOST_POLICIES, LabShown
 from storekit.notebook.state.paging import PAGE_SIZES
-from storekit.notebook.views.base import View, heading, row, soft, state_of
+from storekit.notebook.views.base import View, heading, rests_html, row, soft, state_of
 from storekit.notebook.views.cells import (
+    RUN,
     Column,
     at_page,
     by_dag,
@@ -46,16 +46,17 @@ _DIFFERENCE = fixed(
     Column("key", "key", text_of("key")),
     Column("dag_id", "Dag or asset", object_of),
     Column("task_id", "task", task_of),
-    Column("run_id", "run", text_of("run_id")),
+    RUN,
     Column("value_bytes", "size", bytes_of("value_bytes"), numeric=True),
     Column("updated_at", "last write (UTC)", instant_of("updated_at")),
     Column("expires_under_a", "expires under the first", instant_of("expires_under_a", "never")),
     Column("expires_under_b", "under the second", instant_of("expires_under_b", "never")),
-    Column("task_state", "task is", text_of("task_state")),
+    Column("task_state", "task state", text_of("task_state")),
 )
 _BY_DAG = by_dag("asset rows")
 _MOST_DAGS = 8
 _SAME = "No row differs."
+_CHOOSE = "Choose two policies to compare."
 _KEPT = f"{_SAME} Rows that exist keep the expiry they have; “as if always in force” compares policies on them."
 _EVERY = [("1 h", "1h"), ("6 h", "6h"), ("1 d", "1d"), ("7 d", "7d"), ("30 d", "30d"), ("never", "never")]
 _SLIDER_DAYS = 120
@@ -69,9 +70,9 @@ class _Card(widgets.VBox):
         self.days = Retention(
             label=f"Policy {at}", maximum=_SLIDER_DAYS, allow_unset=True, colour=COLOURS[at], note="0: no expiry"
         )
-        self.every = widgets.Dropdown(description="Cleanup every", options=_EVERY, value="1d")
-        self.clear = widgets.Checkbox(description="clear on success", indent=False)
-        self.remove = widgets.Button(description="Remove")
+        self.every = widgets.Dropdown(options=_EVERY, value="1d", description_allow_html=True)
+        self.clear = widgets.Checkbox(indent=False, description_allow_html=True)
+        self.remove = widgets.Button()
         super().__init__([self.days, row(self.every, self.clear, self.remove)])
         self.add_class("sk-policy")
         view.on(self.days, "value", lambda days: None if self.days.unset else state.set_days(at, days))
@@ -81,15 +82,18 @@ class _Card(widgets.VBox):
         view.click(self.remove, lambda: state.remove(at))
 
     def draw(self, policy: Policy, *, alone: bool) -> None:
-        days = policy.default_retention_days
-        self.days.put(label=plain(policy.name), unset=days is None, **({} if days is None else _range(days)))
+        days, name = policy.default_retention_days, plain(policy.name)
+        self.days.put(label=name, unset=days is None, **({} if days is None else _range(days)))
         every = "never" if policy.cleanup_every is None else write_duration(policy.cleanup_every)
         if every not in {value for _, value in self.every.options}:
             self.every.options = [*_EVERY, (every, every)]
         self.every.value = every
         self.clear.value = policy.clear_on_success
         self.remove.disabled = alone
-        self.remove.tooltip = f"Remove {plain(policy.name)}"
+        # Each card has these: who hears a name alone has to hear whose it is.
+        self.every.description = f"Cleanup every<i>, {escape(policy.name)}</i>"
+        self.clear.description = f"clear on success<i>, {escape(policy.name)}</i>"
+        self.remove.description, self.remove.tooltip = f"Remove {name.partition(':')[0]}", f"Remove {name}"
 
 
 def _range(days: int) -> dict[str, int]:
@@ -136,20 +140,24 @@ class PolicyLab(View):
             description="Rows that exist",
             options=[("keep the expiry they have (forward)", "forward"), ("as if always in force", "as-if")],
         )
-        self._horizon = widgets.BoundedIntText(description="Days ahead", min=1, max=MOST_FORECAST_DAYS, value=90)
+        # Without bounds: a box that has some shows another number than the one that is used.
+        self._horizon = widgets.IntText(description="Days ahead")
         self._future = widgets.Checkbox(description="forecast future writes", indent=False)
         self._filters = {
-            name: widgets.Combobox(description=label, placeholder="all", ensure_option=False, continuous_update=False)
+            name: widgets.Combobox(description=label, placeholder="all", continuous_update=False)
             for name, label in (("dag_id", "Dag"), ("task_id", "Task"), ("key", "Key"))
         }
         self._measure = widgets.Dropdown(description="Show", options=["bytes", "rows"])
         self._figure = Figure()
         self._summary = widgets.HTML()
-        self._a = widgets.Dropdown(description="Live under")
-        self._b = widgets.Dropdown(description="die under")
-        self._by = Table(caption="By Dag", page_sizes=[], selectable=False, empty=_SAME)
+        self._a = widgets.Dropdown(description="Rows that live under")
+        self._b = widgets.Dropdown(description="and die under")
+        self._same = widgets.HTML()
+        self._by = Table(caption="By Dag", columns=heads(_BY_DAG), page_sizes=[], selectable=False)
         self._by.add_class("sk-narrow")
-        self._rows = Table(caption="Rows that differ", page_sizes=list(PAGE_SIZES), selectable=False)
+        self._rows = Table(
+            caption="Rows that differ", columns=heads(_DIFFERENCE), page_sizes=list(PAGE_SIZES), selectable=False
+        )
         self._assumptions = widgets.HTML()
         self._toml = Code(label="The second as a policy file (TOML)")
         self._cfg = Code(label="The second as lines of airflow.cfg")
@@ -168,12 +176,13 @@ class PolicyLab(View):
                 row(*self._filters.values(), self._measure),
                 figure,
                 self._summary,
-                heading("Who lives under one and dies under another"),
-                row(self._a, self._b),
-                self._by,
-                self._rows,
                 heading("What this rests on"),
                 self._assumptions,
+                heading("Who lives under one and dies under another"),
+                row(self._a, self._b),
+                self._same,
+                self._by,
+                self._rows,
                 heading("To take with you"),
                 soft("The second of the two that are compared."),
                 exports,
@@ -209,7 +218,7 @@ class PolicyLab(View):
         self._add.disabled = self._load.disabled = len(state.policies) == MOST_POLICIES
         self._mode.value, self._horizon.value, self._future.value = state.mode, state.horizon_days, state.future
         for name, box in self._filters.items():
-            box.value = getattr(state, name) or ""
+            box.options, box.value = shown.names[name], getattr(state, name) or ""
         names = [each.name for each in state.policies]
         self._figure.draw(shown.over_time, names, self._measure.value)
         self._summary.value = framed(_summary(shown))
@@ -219,28 +228,31 @@ class PolicyLab(View):
                 dropdown.options = options
             dropdown.value = at
         self._draw_difference(shown)
-        rests = "".join(f'<p class="sk-note">{escape(each)}</p>' for each in shown.assumptions)
-        self._assumptions.value = framed(
-            f'<div class="sk-rests" role="region" aria-label="What this rests on" tabindex="0">{rests}</div>'
-        )
+        self._assumptions.value = framed(rests_html(shown.assumptions))
         self._toml.text, self._cfg.text = plain_lines(shown.toml), plain_lines(shown.cfg)
         self._code.text = "\n".join(filter(None, (f"sim = {shown.call}", "sim.over_time()", shown.difference_call)))
 
     def _draw_difference(self, shown: LabShown) -> None:
         if shown.difference is None or shown.difference_by is None:
-            for table, columns in ((self._by, _BY_DAG), (self._rows, _DIFFERENCE)):
-                table.put(columns=heads(columns), rows=[], marks=[], total="", page=0, pages=1)
+            said = _CHOOSE
+        elif not shown.difference_rows:
+            said = _KEPT if self.state.mode == "forward" else _SAME
+        else:
+            said = ""
+        self._same.value = f'<p class="sk-explained">{said}</p>'
+        for widget in (self._by, self._rows):
+            widget.layout.display = "none" if said else None
+        self._same.layout.display = None if said else "none"
+        if said or shown.difference is None or shown.difference_by is None:
             return
-        self._rows.empty = _KEPT if self.state.mode == "forward" else _SAME
+        unfinished = ["danger" if _unfinished(each) else "" for each in shown.difference["task_state"]]
         self._by.put(
-            columns=heads(_BY_DAG),
             rows=table_rows(_BY_DAG, shown.difference_by.head(_MOST_DAGS)),
             total=largest(shown.difference_by, _MOST_DAGS),
         )
         self._rows.put(
-            columns=heads(_DIFFERENCE),
             rows=table_rows(_DIFFERENCE, shown.difference),
-            marks=["danger" if _unfinished(each) else "" for each in shown.difference["task_state"]],
+            marks=unfinished if any(unfinished) else [],
             **at_page(shown.page),
             total=f"{human_rows(shown.difference_rows)}, {human_bytes(shown.difference_bytes)}",
         )

@@ -8,8 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from storekit.errors import QueryError
-from storekit.frames.dangers import Danger
-from storekit.frames.display import escape, human_bytes, human_instant, human_rows, plain, row_word
+from storekit.frames.display import escape, human_bytes, human_count, human_instant, human_rows, plain, row_word
 from storekit.frames.report import framed
 from storekit.frames.simview import span_text
 from storekit.frames.snapshot import Snapshot
@@ -17,8 +16,9 @@ from storekit.notebook.parts import Table
 from storekit.notebook.state import Previewing
 from storekit.notebook.state.paging import PAGE_SIZES
 from storekit.notebook.state.previewing import DANGERS, GROUPS, PreviewingShown
-from storekit.notebook.views.base import View, row, state_of
+from storekit.notebook.views.base import View, rests_html, row, state_of
 from storekit.notebook.views.cells import (
+    RUN,
     Column,
     at_page,
     bytes_of,
@@ -33,7 +33,7 @@ from storekit.notebook.views.cells import (
     task_of,
     text_of,
 )
-from storekit.notebook.views.contents import marks
+from storekit.notebook.views.dangers import danger_marks, danger_name, dangers_html, marks
 from storekit.retention.policy import Policy
 from storekit.retention.verdicts import Reason
 from storekit.store import Store
@@ -44,24 +44,22 @@ _NAMED = (
     Column("key", "key", text_of("key")),
     Column("dag_id", "Dag or asset", object_of),
     Column("task_id", "task", task_of),
+    RUN,
     Column("value_bytes", "size", bytes_of("value_bytes"), numeric=True),
 )
-_RUN = Column("run_id", "run", text_of("run_id"))
 IN_FORCE = (
     *_NAMED,
     Column("reason", "reason", text_of("reason")),
     Column("margin", "expiry", margin_of()),
     Column("expires_at", "expires (UTC)", instant_of("expires_at", "no expiry")),
     Column("dangers", "danger", text_of("dangers"), sortable=False),
-    _RUN,
 )
 UNDER_A_POLICY = fixed(
     *_NAMED,
     Column("written", "written", text_of("written")),
     Column("rule", "rule", text_of("rule", "the default")),
     Column("margin", "expiry under it", margin_of()),
-    Column("task_state", "task is", text_of("task_state")),
-    _RUN,
+    Column("task_state", "task state", text_of("task_state")),
 )
 _GROUP_NAMES = {"dag_id": "Dag", "task_id": "task", "key": "key", "reason": "reason"}
 _MOST_GROUPS = 10
@@ -97,13 +95,15 @@ class PreviewTable(View):
         **inputs: Any,
     ) -> None:
         state = state_of(store_or_snapshot, Previewing, now, **inputs)
-        self._policies: tuple[Policy, ...] = ()
-        self._policy = widgets.Dropdown(description="Under")
+        self._offered: tuple[Policy, ...] = ()
+        self._choices: tuple[Policy, ...] = ()
+        self._policy = widgets.Dropdown(description="Policy")
         self._verdict = widgets.Dropdown(
-            description="List", options=[("rows to delete", "delete"), ("rows to keep", "keep"), ("all rows", "")]
+            description="Rows listed",
+            options=[("rows to delete", "delete"), ("rows to keep", "keep"), ("all rows", "")],
         )
         self._danger = widgets.Dropdown(
-            description="Danger", options=[("any or none", ""), *((each.replace("-", " "), each) for each in DANGERS)]
+            description="Danger", options=[("any or none", ""), *((danger_name(each), each) for each in DANGERS)]
         )
         self._group = widgets.Dropdown(description="Group by", options=[(_GROUP_NAMES[each], each) for each in GROUPS])
         self._totals = widgets.HTML()
@@ -122,16 +122,17 @@ class PreviewTable(View):
             ],
             alone=state is not store_or_snapshot,
         )
-        given = tuple(policies)
-        self.offer(given if state.policy is None or state.policy in given else (*given, state.policy))
+        self.offer(tuple(policies))
         self.on(self._policy, "value", self._choose)
         self.on(self._verdict, "value", lambda verdict: state.set(verdict=verdict or None))
-        self.on(self._danger, "value", lambda danger: state.set(danger=danger or None))
+        self.on(self._danger, "value", self._endanger)
         self.on(self._group, "value", lambda group: state.set(group=group))
         self.turns(self._table, sorts=True)
 
     def offer(self, policies: tuple[Policy, ...]) -> None:
-        """Offer these policies beside what is in force. A chosen one that was changed is followed to its new form.
+        """Offer these policies beside what is in force.
+
+        A chosen one that was changed is followed to its new form; one that a program chose stays, as one more.
 
         Parameters
         ----------
@@ -141,26 +142,39 @@ class PreviewTable(View):
         names = [each.name for each in policies]
         if len(set(names)) < len(names):
             raise QueryError(f"two policies have one name in {names!r}", hint="Policy(name=…) tells them apart")
-        before, self._policies, chosen = self._policies, policies, self.state.policy
+        before, self._offered, chosen = self._offered, policies, self.state.policy
         if chosen is not None and chosen not in policies:
-            chosen = _followed(chosen, before, policies)
+            followed = _followed(chosen, before, policies)
+            if followed is not None or chosen in before:
+                chosen = followed
         with self._no_echo():
-            options = [("what is in force", -1)]
-            options += [(f"{plain(each.name)}, had it always been in force", at) for at, each in enumerate(policies)]
-            self._policy.options = options
-            self._policy.value = -1 if chosen is None else policies.index(chosen)
+            self._draw_policies(chosen)
         if chosen != self.state.policy:
             self.state.set(policy=chosen)
 
+    def _draw_policies(self, chosen: Policy | None) -> None:
+        self._choices = self._offered
+        if chosen is not None and chosen not in self._offered:
+            self._choices = (*self._offered, chosen)
+        options = [("what is in force", -1)]
+        options += [(f"{plain(each.name)}, had it always been in force", at) for at, each in enumerate(self._choices)]
+        if tuple(self._policy.options) != tuple(options):
+            self._policy.options = options
+        self._policy.value = -1 if chosen is None else self._choices.index(chosen)
+
     def _choose(self, at: int | None) -> None:
-        self.state.set(policy=None if at is None or at < 0 else self._policies[at])
+        self.state.set(policy=None if at is None or at < 0 else self._choices[at])
+
+    def _endanger(self, danger: str) -> None:
+        # Of some dangers all rows are kept: asked for with the rows to delete, there would be none.
+        verdict = None if danger else self.state.verdict or "delete"
+        self.state.set(danger=danger or None, verdict=verdict)
 
     def draw(self, shown: PreviewingShown) -> None:
         state = self.state
         under = shown.reasons is None
         columns = UNDER_A_POLICY if under else IN_FORCE
-        if getattr(self, "_policies", ()) and state.policy in self._policies:
-            self._policy.value = self._policies.index(state.policy)
+        self._draw_policies(state.policy)
         self._verdict.value, self._danger.value = state.verdict or "", state.danger or ""
         self._verdict.disabled = self._danger.disabled = under
         self._group.value = state.group
@@ -169,9 +183,9 @@ class PreviewTable(View):
         self._table.put(
             columns=heads(columns),
             rows=table_rows(columns, shown.rows),
-            marks=["delete"] * len(shown.rows) if under else marks(shown.rows),
+            marks=[] if under else danger_marks(shown.rows) if state.verdict == "delete" else marks(shown.rows),
             **at_page(shown.page),
-            total=human_rows(shown.page.total),
+            total=_with_end(human_rows(shown.page.total), shown),
             sort=state.sort,
             descending=state.descending,
         )
@@ -199,7 +213,7 @@ class PreviewTable(View):
             caption=f"By {_GROUP_NAMES[by]}",
             columns=heads(columns),
             rows=table_rows(columns, shown.groups.head(_MOST_GROUPS)),
-            total=largest(shown.groups, _MOST_GROUPS),
+            total=_with_end(largest(shown.groups, _MOST_GROUPS), shown),
         )
 
     def fallback(self) -> str:
@@ -216,24 +230,27 @@ def _followed(chosen: Policy, before: tuple[Policy, ...], now: tuple[Policy, ...
     return now[before.index(chosen)] if moved else None
 
 
+def _with_end(total: str, shown: PreviewingShown) -> str:
+    """Return what is said under a table, and where deleted is a span, which end of it the table has."""
+    if shown.deleted == shown.deleted_high:
+        return total
+    return ", ".join(filter(None, (total, "the high end: with all that cannot be told apart")))
+
+
 def _totals(shown: PreviewingShown) -> str:
-    deleted = span_text(shown.deleted, shown.deleted_high, lambda count: f"{count:,}")
+    deleted = span_text(shown.deleted, shown.deleted_high, human_count)
     size = span_text(shown.deleted_bytes, shown.deleted_bytes_high, human_bytes)
+    kept = span_text(shown.kept_low, shown.kept, human_count)
+    kept_size = span_text(shown.kept_bytes_low, shown.kept_bytes, human_bytes)
     numbers = (
         f'<div class="sk-numbers"><div><div class="sk-big sk-delete">{escape(deleted)}</div>'
         f'<div class="sk-soft">{row_word(shown.deleted_high)} deleted · {escape(size)}</div></div>'
-        f'<div><div class="sk-big">{shown.kept:,}</div>'
-        f'<div class="sk-soft">{row_word(shown.kept)} kept · {human_bytes(shown.kept_bytes)}</div></div></div>'
+        f'<div><div class="sk-big">{escape(kept)}</div>'
+        f'<div class="sk-soft">{row_word(shown.kept)} kept · {escape(kept_size)}</div></div></div>'
     )
-    notes = "".join(f'<p class="sk-note">{escape(note)}</p>' for note in shown.notes if not note.startswith("Danger "))
-    dangers = "" if shown.dangers is None or not len(shown.dangers) else _dangers(shown)
-    return f'<p class="sk-soft">Cleanup at {escape(human_instant(shown.now))}</p>{numbers}{dangers}{notes}'
-
-
-def _dangers(shown: PreviewingShown) -> str:
-    assert shown.dangers is not None  # noqa: S101 - asked for by the caller
-    return "".join(
-        f'<p class="sk-note"><strong>⚠ {escape(each["danger"].replace("-", " "))}</strong>: '
-        f"{human_rows(each['rows'])}, {human_bytes(each['value_bytes'])}: {escape(Danger(each['danger']).sentence)}</p>"
-        for each in shown.dangers.to_dict("records")
-    )
+    dangers = "" if shown.dangers is None else dangers_html(shown.dangers)
+    # Under a policy the first note says what the numbers are, the others what they rest on.
+    notes, rests = (shown.notes, ()) if shown.dangers is not None else (shown.notes[:1], shown.notes[1:])
+    said = "".join(f'<p class="sk-note">{escape(note)}</p>' for note in notes if not note.startswith("Danger "))
+    said += rests_html(rests) if rests else ""
+    return f'<p class="sk-soft">Cleanup at {escape(human_instant(shown.now))}</p>{numbers}{dangers}{said}'
