@@ -79,7 +79,7 @@ def connect(
     ConnectError, MissingDriverError
         If the database cannot be opened.
     LayoutError
-        If it holds no state store; it says what was looked for.
+        If it holds no state store, or another than ``layout``; it says what was looked for.
     """
     if isinstance(url, MetastoreStateBackend):
         shared = url.database
@@ -90,6 +90,7 @@ def connect(
         config = config or StateStoreConfig.load()
         url = metadata_database_url()
     database = Database(url, access=_access(writable), layout=layout)
+    database.require_layout()
     return Store(database, config=config or StateStoreConfig(), writable=writable, clock=clock or SYSTEM_CLOCK)
 
 

@@ -111,11 +111,17 @@ def test_a_deletion_ahead_of_the_clock_is_refused(old: Path, tmp_path: Path) -> 
 def test_json_of_a_deletion_and_of_a_skipped_one(old: Path, tmp_path: Path) -> None:
     clean = ("state-store", "clean", old, "--now", PAST, "--format")
     skipped = storekit(*clean, "json", folder=tmp_path, AIRFLOW__STATE_STORE__BACKEND="my.own.Backend")
-    assert json.loads(skipped.stdout) == {"skipped": "my.own.Backend", "deleted": 0}
+    assert json.loads(skipped.stdout) == {"dry_run": False, "skipped": "my.own.Backend", "deleted": 0}
+    unsaid = storekit(*clean, "json", "--dry-run", folder=tmp_path, AIRFLOW__STATE_STORE__BACKEND="my.own.Backend")
+    assert json.loads(unsaid.stdout) == {"dry_run": True, "skipped": "my.own.Backend", "to_delete": 0}
     refused = storekit(*clean, "csv", folder=tmp_path)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "--dry-run" in refused.stderr
-    assert json.loads(storekit(*clean, "json", folder=tmp_path).stdout) == {"deleted": 3}
+    dry = json.loads(storekit(*clean, "json", "--dry-run", folder=tmp_path).stdout)
+    assert (dry["dry_run"], dry["to_delete"], len(dry["rows"])) == (True, 3, 3)
+    assert "deleted" not in dry
+    assert [group["to_delete"] for group in dry["by"]] == [3]
+    assert json.loads(storekit(*clean, "json", folder=tmp_path).stdout) == {"dry_run": False, "deleted": 3}
 
 
 def test_this_machines_file_says_nothing_of_another_database(old: Path, tmp_path: Path) -> None:
@@ -216,6 +222,96 @@ def test_a_saved_snapshot_is_listed_like_its_database(tmp_path: Path) -> None:
     again = storekit("snapshot", AIRFLOW_33, "saved", folder=tmp_path)
     assert "--overwrite" in again.stderr
     assert "overwrite=True" not in again.stderr
+
+
+def test_an_output_that_is_there_is_one_kind_of_failure(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").write_text("")
+    calls: list[list[str | Path]] = [
+        ["snapshot", AIRFLOW_33, "there"],
+        ["plan", "make", AIRFLOW_33, "there/file"],
+        ["plan", "make", AIRFLOW_33, "there"],
+        ["report", AIRFLOW_33, "there/file"],
+        ["report", AIRFLOW_33, "there"],
+        ["report", AIRFLOW_33, "nowhere/store.html"],
+        ["clean", AIRFLOW_33, "--archive", "there", "--yes", "--now", "2020-01-01T00:00:00Z"],
+    ]
+    for each in calls:
+        done = storekit(*each, folder=tmp_path)
+        assert (done.returncode, done.stdout) == (1, ""), each
+        assert "hint: " in done.stderr
+        assert "overwrite=True" not in done.stderr
+    assert (tmp_path / "there" / "file").read_text() == ""
+    assert storekit("report", AIRFLOW_33, "there/file", "--overwrite", folder=tmp_path).returncode == 0
+    for each in (["snapshot", AIRFLOW_33, "-"], ["plan", "make", AIRFLOW_33, "-"], ["report", AIRFLOW_33, "-"]):
+        done = storekit(*each, folder=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "'-' is no file's name" in done.stderr
+        assert not (tmp_path / "-").exists()
+
+
+def test_hints_are_of_what_was_typed(tmp_path: Path) -> None:
+    shutil.copy(AIRFLOW_33, tmp_path / "airflow.db.copy")
+    database = tmp_path / "airflow.db.copy"
+    for each in (
+        ["snapshot", database, "snap"],
+        ["clean", database, "--archive", "gone.parquet", "--yes", "--now", "2026-11-28T00:00:00Z"],
+    ):
+        assert storekit(*each, folder=tmp_path).returncode == 0, each
+    cases: list[tuple[list[str | Path], int, list[str]]] = [
+        (["tables"], 1, ["no URL was given, so Airflow's configuration was asked", "name a URL, or set AIRFLOW_HOME"]),
+        (["clean"], 1, ["no URL was given", "no such file", "AIRFLOW_HOME"]),
+        (["preview", database, "--layout", "storekit"], 1, ["holds the layout airflow-3.3, not storekit", "--layout"]),
+        (["preview", database, "--layout", "bogus"], 2, ["--layout", "'bogus'", "airflow-3.4"]),
+        (
+            ["restore", database, "gone.parquet"],
+            2,
+            ["ARCHIVE comes first", f"storekit restore gone.parquet {database}"],
+        ),
+        (["restore", database], 2, ["ARCHIVE comes first"]),
+        (["restore", "gone.parquet", "gone.parquet"], 1, ["is an archive", "storekit restore ARCHIVE URL"]),
+        (["clean", "snap"], 1, ["snap is a saved snapshot", "name the database"]),
+        (["state-store", "clean", "snap"], 1, ["snap is a saved snapshot", "name the database"]),
+        (["plan", "show", "nosuch"], 1, ["storekit plan make URL FILE"]),
+        (["plan", "show", database], 1, ["storekit plan make URL FILE"]),
+        (["preview", database, "--now", "2026-11-28"], 2, ["'2026-11-28' has no zone: write 2026-11-28T00:00:00Z"]),
+        (["preview", database, "--now", "2026-11-28 01:02"], 2, ["write 2026-11-28T01:02:00Z"]),
+        (["preview", database, "--now", "0001-01-01T00:00:00+05:00"], 2, ["outside the years 1 to 9999"]),
+    ]
+    for words, code, said in cases:
+        done = storekit(*words, folder=tmp_path)
+        assert done.returncode == code, (words, done.stderr)
+        for each in said:
+            assert each in done.stderr, (words, done.stderr)
+        for of_python in ("plan.save(", "layout=", "datetime", "Traceback", "open_snapshot(", "restore("):
+            assert of_python not in done.stderr, words
+
+
+def test_what_is_helped_with_is_so(tmp_path: Path) -> None:
+    def helped(*words: str) -> str:
+        done = storekit(*words, "--help", folder=tmp_path, COLUMNS="80")
+        assert done.returncode == 0
+        assert max(map(len, done.stdout.splitlines())) <= 80
+        return " ".join(done.stdout.split())
+
+    top = helped()
+    for code in ("130 interrupted", "141 what read the pipe went away", "storekit report", "storekit snapshot"):
+        assert code in top
+    for words in (("snapshot",), ("plan", "make"), ("report",)):
+        assert "left out: the database" not in helped(*words)
+        assert storekit(*words, folder=tmp_path).returncode == 2
+    for words in (("tables",), ("preview",), ("simulate",), ("curve",), ("recommend",), ("clean",), ("restore",)):
+        assert "left out: the database" in helped(*words)
+    assert "with --dry-run also a saved snapshot's folder" in helped("state-store", "clean")
+    assert "all in csv)" in helped("plan", "show")
+    assert "all in json and csv)" in helped("tables")
+
+
+def test_layouts_are_named_as_they_are() -> None:
+    from storekit.cli.options import LAYOUTS
+    from storekit.metastore.layouts import LAYOUT_NAMES
+
+    assert tuple(LAYOUT_NAMES) == LAYOUTS
 
 
 def test_groups_are_named_in_one_word_or_several(tmp_path: Path) -> None:

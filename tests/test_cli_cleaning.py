@@ -49,6 +49,7 @@ def test_clean_is_dry_until_yes_is_said(old: Path, tmp_path: Path) -> None:
     assert (deed.returncode, deed.stderr) == (0, "")
     assert "deleted       5 rows" in deed.stdout
     assert "batches       3 in" in deed.stdout
+    assert "(storekit restore FOLDER URL puts it back)" in deed.stdout
     assert keys(old) == ["key5"]
     assert "nothing to delete" in storekit("clean", old, "--now", PAST, folder=tmp_path).stdout
 
@@ -71,7 +72,8 @@ def test_a_plan_is_made_shown_carried_out_and_undone(old: Path, tmp_path: Path) 
     assert (deed["planned"], deed["deleted"], deed["drifted"]) == (5, 4, {"refreshed": 1})
     assert keys(old) == ["key0", "key5"]
     dry = storekit("restore", "gone.parquet", old, folder=tmp_path)
-    assert "would restore" in dry.stdout
+    assert "  would restore  4 rows\n" in dry.stdout
+    assert "  archive        gone.parquet" in dry.stdout
     assert "add --yes" in dry.stdout
     assert keys(old) == ["key0", "key5"]
     undone = json.loads(storekit("restore", "gone.parquet", old, "--yes", "--format", "json", folder=tmp_path).stdout)

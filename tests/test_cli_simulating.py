@@ -158,6 +158,16 @@ def test_by_shows_each_group_at_the_end(saved: Path, capsys: pytest.CaptureFixtu
     assert cells(table, "(others)   as written")[2:] == ["4", "1.1 kB"]
 
 
+def test_days_are_ranges_everywhere(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ranged = said(capsys, "simulate", saved, "--days", "7-9,14", "--no-forecast", "--format", "json")
+    names = ["as written", "7 days", "8 days", "9 days", "14 days"]
+    assert [each["name"] for each in json.loads(ranged)["policies"]] == names
+    advised = said(capsys, "recommend", saved, "--days", "7-9", "--format", "csv")
+    assert {row["policy"] for row in csv.DictReader(io.StringIO(advised))} == {*names[:4]}
+    said(capsys, "report", saved, tmp_path / "store.html", "--days", "7-9")
+    assert all(name in (tmp_path / "store.html").read_text() for name in names[:4])
+
+
 def test_csv_is_over_time(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("simulate", saved, "--days", "14", *IN_FIVE_DAYS, "--format", "csv")
     played = open_snapshot(saved).simulate(
@@ -336,6 +346,11 @@ def test_candidates_of_ones_own(saved: Path, tmp_path: Path, capsys: pytest.Capt
         (("simulate", "--days", "1d"), 2, "argument --days: '1d' is not whole days"),
         (("simulate", "--days", "1_4"), 2, "argument --days: '1_4'"),
         (("simulate", "--days", "99999999999"), 2, "at most 999999999"),
+        (("simulate", "--days", "1-30", "--days", "31-51"), 2, "51 policies are too many for storekit simulate"),
+        (("recommend", "--days", "0-1000"), 2, "1,001 policies are too many for storekit recommend"),
+        (("report", "store.html", "--days", "1-21"), 2, "20 at most"),
+        (("simulate", "--days", "9-1"), 2, "write 1-9"),
+        (("simulate", "--days", "7-9,8"), 2, "--days 8 is there twice"),
         (("simulate", "--days", "14,14"), 2, "--days 14 is there twice"),
         (("simulate", "--days", "14", "--policy", "fourteen.toml"), 2, "--policy fourteen.toml and --days 14"),
         (("simulate", "--policy", "bad.toml"), 2, "policies[1].rules[0].key: '[a'"),

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from storekit import __version__
 from storekit.cli.options import (
     DATABASE_HELP,
-    URL_HELP,
+    DRY_RUN_HELP,
+    REQUIRED_HELP,
     add_config,
     add_layout,
     add_now,
@@ -23,6 +24,7 @@ __all__ = ["parse"]
 _EPILOG = """\
 examples:
   storekit tables airflow.db
+  storekit snapshot airflow.db monday
   storekit preview airflow.db --by dag_id,task_id
   storekit tables airflow.db --where dag_id=etl --format json
   storekit preview postgresql://reader@db/airflow --format csv > rows.csv
@@ -32,9 +34,14 @@ examples:
   storekit simulate airflow.db --days 14 --days 30 --mode as-if
   storekit curve airflow.db --days 0-365 --format csv > curve.csv
   storekit recommend airflow.db
+  storekit report airflow.db store.html
 
-exit codes: 0 done; 1 the database, file or snapshot cannot be used, or the output not be written; 2 the call or the
-configuration is wrong
+exit codes:
+  0    done
+  1    the database, file or snapshot cannot be used, or an output not written
+  2    the call or the configuration is wrong
+  130  interrupted
+  141  what read the pipe went away
 """
 
 
@@ -46,8 +53,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(
         prog="storekit",
-        description="See what is in Apache Airflow's task and asset state store, preview what cleanup would delete, "
-        "delete it, and play retention policies before they are in force.",
+        description="See what is in Apache Airflow's task and asset state store, preview what cleanup\n"
+        "would delete, delete it, and play retention policies before they are in force.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -96,7 +103,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     snapshot = subcommands.add_parser(
         "snapshot", help="save a snapshot as Parquet", description=commands.snapshot.__doc__
     )
-    snapshot.add_argument("url", metavar="URL", help=URL_HELP)
+    snapshot.add_argument("url", metavar="URL", help=REQUIRED_HELP)
     add_layout(snapshot)
     snapshot.add_argument("directory", metavar="DIRECTORY", help="folder to make")
     snapshot.add_argument("--overwrite", action="store_true", help="replace a snapshot that is there")
@@ -112,7 +119,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         ("clean", "the same, under the name of released Airflow"),
     ):
         clean = actions.add_parser(name, help=about, description=commands.cleanup_task_store.__doc__)
-        add_url(clean)
+        add_url(clean, DRY_RUN_HELP)
         add_now(clean, only_past=" A real deletion refuses one that lies ahead of the clock.")
         add_config(clean)
         clean.add_argument("--dry-run", action="store_true", help="say what would be deleted; delete nothing")
@@ -150,7 +157,7 @@ def _add_cleaning(subcommands: argparse._SubParsersAction[argparse.ArgumentParse
     plan = subcommands.add_parser("plan", help="make and show plans: what exactly shall be deleted")
     actions = plan.add_subparsers(dest="action", required=True, metavar="ACTION")
     make = actions.add_parser("make", help="save what cleanup would delete", description=cleaning.make_plan.__doc__)
-    make.add_argument("url", metavar="URL", help=URL_HELP)
+    make.add_argument("url", metavar="URL", help=REQUIRED_HELP)
     make.add_argument("file", metavar="FILE", help="Parquet file to make")
     add_layout(make)
     add_now(make)

@@ -9,8 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from storekit.cli.reading import database_of, options_in_force, progress_bar, snapshot_of
-from storekit.errors import CleanupStoppedError
+from storekit.cli.reading import opened, options_in_force, progress_bar, snapshot_of
+from storekit.cli.wording import report_as_typed
+from storekit.cli.writing import check_name
+from storekit.errors import CleanupStoppedError, QueryError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,13 +34,12 @@ def clean(options: argparse.Namespace) -> int:
     Parquet, which `storekit restore` puts back.
     """
     from storekit.frames.plan import open_plan
-    from storekit.store import connect
 
     plan = open_plan(options.plan) if options.plan else None
     config = options_in_force(options)
     writable = options.yes
     with (
-        connect(database_of(options), writable=writable, layout=options.layout, config=config) as store,
+        opened(options, config=config, writable=writable) as store,
         progress_bar() as progress,
     ):
         try:
@@ -74,12 +75,16 @@ def restore(options: argparse.Namespace) -> int:
     Nothing that is there is touched: a key that was written again keeps its new row. Rows whose DagRun is gone stay in
     the archive.
     """
-    from storekit.store import connect
     from storekit.store import restore as put_back
 
+    if Path(options.archive).is_file():
+        raise QueryError(
+            f"{options.archive} is a file, and an archive is a folder: ARCHIVE comes first, then URL",
+            hint=f"storekit restore {options.url or 'FOLDER'} {options.archive}",
+        )
     config = options_in_force(options)
     with (
-        connect(database_of(options), writable=options.yes, layout=options.layout, config=config) as store,
+        opened(options, config=config, writable=options.yes) as store,
         progress_bar() as progress,
     ):
         report = put_back(options.archive, store, dry_run=not options.yes, progress=progress)
@@ -93,6 +98,7 @@ def make_plan(options: argparse.Namespace) -> int:
     from storekit.cli.render import print_lines
     from storekit.frames.planview import plan_text
 
+    check_name(options.file, "storekit plan make URL tonight.parquet")
     with snapshot_of(options) as taken:
         plan = taken.plan(options.now)
         where = plan.save(options.file, overwrite=options.overwrite)
@@ -157,7 +163,7 @@ def _print_report(report: CleanupReport | RestoreReport, form: str, more: tuple[
     if form == "json":
         sys.stdout.write(json.dumps(_jsonable(report)) + "\n")
     else:
-        print_lines([*repr(report).split("\n"), *(("", *more) if more else ())])
+        print_lines([*report_as_typed(repr(report)).split("\n"), *(("", *more) if more else ())])
         _print_rows(report)
 
 

@@ -7,7 +7,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from storekit.cli.reading import database_of, options_in_force, snapshot_of
+from storekit.cli.reading import opened, options_in_force, snapshot_of
+from storekit.cli.writing import check_name
 from storekit.errors import QueryError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def snapshot(options: argparse.Namespace) -> int:
     """Save one instant of the store, metadata and sizes without values, as a folder of Parquet."""
     from storekit.cli.render import print_lines
 
+    check_name(options.directory, "storekit snapshot URL monday")
     with snapshot_of(options) as taken:
         where = taken.save(options.directory, overwrite=options.overwrite)
         print_lines([f"{len(taken):,} rows saved to {where}"])
@@ -65,7 +67,7 @@ def cleanup_task_store(options: argparse.Namespace) -> int:
         )
     config = options_in_force(options)
     if config.custom_backend is not None:
-        _say_skipped(config.custom_backend, options.format)
+        _say_skipped(config.custom_backend, options)
     elif options.dry_run:
         with snapshot_of(options, config) as taken:
             _show_dry_run(taken.preview(options.now), options)
@@ -76,23 +78,22 @@ def cleanup_task_store(options: argparse.Namespace) -> int:
 
 def _delete(options: argparse.Namespace, config: StateStoreConfig) -> None:
     from storekit.cli.render import print_lines
-    from storekit.store import connect
 
-    with connect(database_of(options), writable=True, layout=options.layout, config=config) as store:
+    with opened(options, config=config, writable=True) as store:
         deleted = store.backend.cleanup(now=options.now)
     if options.format == "json":
-        _write_json({"deleted": deleted})
+        _write_json({"dry_run": False, "deleted": deleted})
     else:
         print_lines([f"Deleted {deleted:,} expired task store row(s)."])
 
 
-def _say_skipped(backend: str, form: str) -> None:
+def _say_skipped(backend: str, options: argparse.Namespace) -> None:
     from storekit.cli.render import print_lines
 
     said = f"[state_store] backend is {backend}: skipped. Cleanup is for the metastore backend only."
-    if form == "json":
-        _write_json({"skipped": backend, "deleted": 0})
-    elif form == "csv":
+    if options.format == "json":
+        _write_json({"dry_run": options.dry_run, "skipped": backend, "to_delete" if options.dry_run else "deleted": 0})
+    elif options.format == "csv":
         raise QueryError(said, hint="use --format json or table to be told so without an error")
     else:
         print_lines([said])
@@ -105,7 +106,7 @@ def _show_dry_run(shown: Preview, options: argparse.Namespace) -> None:
     if options.format == "csv":
         stream_csv(shown, sys.stdout.buffer, verdict="delete", limit=options.limit or None)
     elif options.format == "json":
-        stream_json(shown, sys.stdout, verdict="delete", limit=options.limit or None, by=["dag_id"])
+        stream_json(shown, sys.stdout, verdict="delete", limit=options.limit or None, by=["dag_id"], dry_run=True)
     elif not shown.deleted:
         print_lines(["Nothing to delete."])
     else:

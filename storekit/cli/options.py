@@ -8,8 +8,14 @@ from datetime import datetime, timedelta
 
 from storekit.clock import as_utc
 
+LAYOUTS = ("storekit", "airflow-3.3", "airflow-3.4")
+"""Those of `storekit.metastore`, which is not imported to read what was typed."""
+
 __all__ = [
     "DATABASE_HELP",
+    "DRY_RUN_HELP",
+    "LAYOUTS",
+    "REQUIRED_HELP",
     "URL_HELP",
     "add_config",
     "add_format",
@@ -27,14 +33,14 @@ __all__ = [
 _FORMS = ("table", "json", "csv")
 _MOST_CANDIDATES = 100_000
 
-URL_HELP = (
-    "database URL (sqlite:///…, postgresql://…, mysql://…), the path of a SQLite file, or a saved snapshot's folder; "
-    "left out: the database that Airflow's own configuration names"
+_DATABASE = "database URL (sqlite:///…, postgresql://…, mysql://…) or the path of a SQLite file"
+_LEFT_OUT = "; left out: the database that Airflow's own configuration names"
+REQUIRED_HELP = (
+    "database URL (sqlite:///…, postgresql://…, mysql://…), the path of a SQLite file, or a saved snapshot's folder"
 )
-DATABASE_HELP = (
-    "database URL (sqlite:///…, postgresql://…, mysql://…) or the path of a SQLite file; left out: the database that "
-    "Airflow's own configuration names"
-)
+URL_HELP = REQUIRED_HELP + _LEFT_OUT
+DATABASE_HELP = _DATABASE + _LEFT_OUT
+DRY_RUN_HELP = f"{_DATABASE}; with --dry-run also a saved snapshot's folder{_LEFT_OUT}"
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +58,10 @@ def add_url(parser: argparse.ArgumentParser, about: str | None = None) -> None:
 
 def add_layout(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--layout", metavar="LAYOUT", help="storekit, airflow-3.3 or airflow-3.4, where a database holds more than one"
+        "--layout",
+        choices=LAYOUTS,
+        metavar="LAYOUT",
+        help="storekit, airflow-3.3 or airflow-3.4, where a database holds more than one",
     )
 
 
@@ -67,29 +76,33 @@ def add_now(parser: argparse.ArgumentParser, *, only_past: str = "") -> None:
 
 def add_output(parser: argparse.ArgumentParser, forms: Sequence[str] = _FORMS) -> None:
     add_format(parser, forms)
-    add_limit(parser)
+    add_limit(parser, [form for form in forms if form != "table"])
 
 
 def add_format(parser: argparse.ArgumentParser, forms: Sequence[str] = _FORMS) -> None:
     parser.add_argument("--format", choices=forms, default="table", help="default: table")
 
 
-def add_limit(parser: argparse.ArgumentParser) -> None:
+def add_limit(parser: argparse.ArgumentParser, whole: Sequence[str] = ("json", "csv")) -> None:
     parser.add_argument(
         "--limit",
         type=count,
         metavar="N",
-        help="rows to list; 0: all (default: 20 in a table, all in json and csv)",
+        help=f"rows to list; 0: all (default: 20 in a table, all in {' and '.join(whole)})",
     )
 
 
 def instant(text: str) -> datetime:
     try:
-        return as_utc(datetime.fromisoformat(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not an instant with a zone, like 2026-11-22T10:00:00Z ({error})"
-        ) from None
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an instant with a zone, like 2026-11-22T10:00:00Z") from None
+    if at.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} has no zone: write {at.isoformat()}Z")
+    try:
+        return as_utc(at)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} lies outside the years 1 to 9999 in UTC") from None
 
 
 def count(text: str) -> int:
@@ -108,7 +121,7 @@ def whole_days(text: str) -> list[int]:
 
 
 def day_ranges(text: str) -> list[int]:
-    """Read the same, ranges among them, their end included: ``0-365``, ``1-7,14,30``."""
+    """Read values of it, ranges among them, their end included: ``0-365``, ``1-7,14,30``."""
     days: list[int] = []
     for each in text.split(","):
         first, dash, last = each.partition("-")

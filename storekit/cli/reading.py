@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from storekit.errors import ConnectError, LayoutError
+
 if TYPE_CHECKING:
     from storekit.config import StateStoreConfig
     from storekit.frames.outcomes import Progress
     from storekit.frames.snapshot import Snapshot
+    from storekit.store import Store
 
-__all__ = ["database_of", "is_saved_snapshot", "options_in_force", "progress_bar", "snapshot_of"]
+__all__ = ["is_saved_snapshot", "opened", "options_in_force", "progress_bar", "snapshot_of"]
 
 
 def is_saved_snapshot(url: str | None) -> bool:
@@ -33,7 +36,30 @@ def options_in_force(options: argparse.Namespace) -> StateStoreConfig:
     return StateStoreConfig.load(named)
 
 
-def database_of(options: argparse.Namespace) -> str | None:
+def opened(options: argparse.Namespace, *, config: StateStoreConfig | None, writable: bool = False) -> Store:
+    """Connect to the database; where none was named, an error says whose word was taken.
+
+    Raises
+    ------
+    ConnectError, LayoutError
+        As `storekit.connect`.
+    """
+    from storekit.store import connect
+
+    try:
+        return connect(_database_of(options), writable=writable, layout=options.layout, config=config)
+    except (ConnectError, LayoutError) as error:
+        if options.url is not None:
+            raise
+        asked = getattr(options, "config", None) or "Airflow's configuration"
+        found = not isinstance(error, LayoutError) and not error.message.startswith("no such file")
+        raise type(error)(
+            f"no URL was given, so {asked} was asked for the database: {error.message}",
+            hint=error.hint if found else "name a URL, or set AIRFLOW_HOME to the Airflow that is meant",
+        ) from error
+
+
+def _database_of(options: argparse.Namespace) -> str | None:
     """Return what to connect to: what was typed, or what the named airflow.cfg names; None: Airflow's own."""
     from storekit.config import metadata_database_url
 
@@ -48,13 +74,12 @@ def database_of(options: argparse.Namespace) -> str | None:
 def snapshot_of(options: argparse.Namespace, config: StateStoreConfig | None = None) -> Iterator[Snapshot]:
     """Take a snapshot of a database, or open a saved one; it is closed at the end."""
     from storekit.frames.snapshot import open_snapshot
-    from storekit.store import connect
 
     if is_saved_snapshot(options.url):
         taken = open_snapshot(options.url)
     else:
         with (
-            connect(database_of(options), layout=options.layout, config=config or options_in_force(options)) as store,
+            opened(options, config=config or options_in_force(options)) as store,
             progress_bar() as progress,
         ):
             taken = store.snapshot(progress=progress)

@@ -6,7 +6,7 @@ import argparse
 
 from storekit.cli import simulating
 from storekit.cli.options import (
-    URL_HELP,
+    REQUIRED_HELP,
     add_config,
     add_format,
     add_layout,
@@ -112,7 +112,7 @@ def add_simulating(subcommands: argparse._SubParsersAction[argparse.ArgumentPars
     report = subcommands.add_parser(
         "report", help="write all of it as one HTML file", description=simulating.report.__doc__
     )
-    report.add_argument("url", metavar="URL", help=URL_HELP)
+    report.add_argument("url", metavar="URL", help=REQUIRED_HELP)
     add_layout(report)
     report.add_argument("file", metavar="FILE", help="HTML file to make")
     _add_policies(report, "compare", " (default: 30, 14 and 7 days)")
@@ -131,11 +131,11 @@ def _add_policies(parser: argparse.ArgumentParser, what: str, otherwise: str = "
     )
     parser.add_argument(
         "--days",
-        type=whole_days,
+        type=day_ranges,
         action="append",
         default=[],
-        metavar="N",
-        help=f"{what} default_retention_days = N; 0: no expiry; several as 7,14,30 or repeated",
+        metavar="DAYS",
+        help=f"{what} these default_retention_days; 0: no expiry; several as 7,14,30 or 7-30, or repeated",
     )
 
 

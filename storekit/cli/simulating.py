@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from storekit.cli.reading import options_in_force, snapshot_of
+from storekit.cli.writing import check_file, check_name
 from storekit.errors import QueryError
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["curve", "recommend", "report", "simulate"]
 
+_MOST = {"simulate": 50, "report": 20, "recommend": 1_000}
+"""Policies of --days that a command plays: of more, nobody would read the lines, or wait for them."""
 _CURVE_DAYS = (0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 180, 365)
 
 
@@ -134,6 +137,8 @@ def report(options: argparse.Namespace) -> int:
     from storekit.frames.document import POLICIES
     from storekit.frames.document import report as write_report
 
+    check_name(options.file, "storekit report URL store.html")
+    check_file(options.file, overwrite=options.overwrite)
     policies = _policies(options) if options.policy or options.days else POLICIES
     with snapshot_of(options) as taken:
         where = write_report(taken, options.file, policies=policies, now=options.now, overwrite=options.overwrite)
@@ -159,6 +164,11 @@ def _policies(options: argparse.Namespace, config: StateStoreConfig | None = Non
 
     given = [(f"--policy {file}", each) for file in options.policy for each in load_policies(file)]
     numbers = [each for several in options.days for each in several]
+    if len(numbers) > (most := _MOST[options.command]):
+        raise QueryError(
+            f"--days: {len(numbers):,} policies are too many for storekit {options.command}",
+            hint=f"{most:,} at most; storekit curve takes a range of years",
+        )
     given += [(f"--days {each}", Policy(default_retention_days=each)) for each in numbers]
     if getattr(options, "current", False):
         given.append(("--current", Policy.current(config)))

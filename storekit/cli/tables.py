@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from storekit.cli.reading import is_saved_snapshot, progress_bar
+from storekit.cli.reading import is_saved_snapshot, opened, progress_bar
 from storekit.errors import QueryError
 
 if TYPE_CHECKING:
@@ -147,9 +147,7 @@ def _listings(
         yield heading, [_of_snapshot(taken, name, where) for name in names]
         taken.close()
         return
-    from storekit.store import connect
-
-    with connect(options.url, layout=options.layout) as store, progress_bar() as progress:
+    with opened(options, config=None) as store, progress_bar() as progress:
         heading = f"{store.description}   layout {store.layout.name}"
         shown = progress if options.format != "table" else None
         yield heading, [_of_store(store, name, where, values=options.values, progress=shown) for name in names]

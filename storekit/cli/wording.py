@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from storekit.errors import StorekitError
 
-__all__ = ["as_typed", "note_as_typed"]
+__all__ = ["as_typed", "note_as_typed", "report_as_typed"]
 
 # What the library says -> what is typed.
 _TYPED = (
     ("overwrite=True", "--overwrite"),
+    ("layout='storekit'", "--layout storekit"),
     ("layout='airflow-3.3'", "--layout airflow-3.3"),
+    ("layout='airflow-3.4'", "--layout airflow-3.4"),
+    ("leave layout out", "leave --layout out"),
+    ("open_snapshot(directory) opens a snapshot", "storekit preview and storekit simulate read a snapshot"),
+    ("restore(archive, store) puts rows back", "storekit restore ARCHIVE URL puts rows back"),
+    ("plan.save(path) makes one", "storekit plan make URL FILE makes one"),
+    ("name the file that plan.save() returned", "name the file that storekit plan make URL FILE wrote"),
     ("Snapshot.save(directory) makes one", "storekit snapshot URL DIRECTORY makes one"),
     ("name the directory that save() returned", "name the directory that storekit snapshot wrote"),
     ("pass the URL: storekit.connect('postgresql://…')", "name the database: postgresql://…"),
@@ -44,6 +51,11 @@ def as_typed(error: StorekitError) -> str:
     for said, typed in _TYPED:
         hint = hint.replace(said, typed)
     return f"{error.message}\n  hint: {hint}"
+
+
+def report_as_typed(report: str) -> str:
+    """Return what a cleanup reports, with how to undo it as something to type."""
+    return report.replace("(storekit.restore puts it back)", "(storekit restore FOLDER URL puts it back)")
 
 
 def note_as_typed(note: str) -> str:

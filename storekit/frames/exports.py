@@ -48,8 +48,12 @@ def stream_json(
     limit: int | None = None,
     by: Sequence[str] = (),
     db_clean_before: datetime | None = None,
+    dry_run: bool = False,
 ) -> None:
-    """Write the document of `Preview.to_json` to an open file; with ``by``, groups too, as ``by``."""
+    """Write the document of `Preview.to_json` to an open file; with ``by``, groups too, as ``by``.
+
+    With ``dry_run`` it is a cleanup's that deleted nothing: what would be deleted is ``to_delete``.
+    """
     head: dict[str, Any] = {
         "now": _iso(preview.now),
         "taken_at": _iso(preview.info.taken_at),
@@ -65,6 +69,10 @@ def stream_json(
     }
     if by:
         head["by"] = [_jsonable(row) for row in preview.groups(*by).to_pylist()]
+    if dry_run:
+        head = {"dry_run": True, **_not_yet(head)}
+        if by:
+            head["by"] = [_not_yet(group) for group in head["by"]]
     # Opened by hand, so that the rows are written as they come; one row is one line.
     out.write(json.dumps(head, indent=2)[:-2] + ',\n  "rows": [')
     separator = "\n    "
@@ -74,6 +82,11 @@ def stream_json(
             separator = ",\n    "
     out.write("\n  ]\n}\n")
     out.flush()
+
+
+def _not_yet(said: dict[str, Any]) -> dict[str, Any]:
+    names = {"deleted": "to_delete", "deleted_bytes": "to_delete_bytes"}
+    return {names.get(name, name): each for name, each in said.items()}
 
 
 def _jsonable(row: dict[str, Any]) -> dict[str, Any]:

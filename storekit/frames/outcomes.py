@@ -267,7 +267,8 @@ def _seconds(duration: timedelta) -> str:
 
 
 def _text(title: str, lines: list[tuple[str, str]]) -> str:
-    return "\n".join([title, *(f"  {name:<14}{said}" for name, said in lines)])
+    width = max(14, *(len(name) + 2 for name, _ in lines))
+    return "\n".join([title, *(f"  {name:<{width}}{said}" for name, said in lines)])
 
 
 def _html(title: str, lines: list[tuple[str, str]]) -> str:

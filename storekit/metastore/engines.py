@@ -25,7 +25,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from storekit.errors import ConnectError, StorekitError
 from storekit.metastore.failures import translated
-from storekit.metastore.layouts import Layout, detect_layout, layout_named
+from storekit.metastore.layouts import Layout, detect_layout, layout_named, require_layout
 from storekit.metastore.urls import CREATE, READ_ONLY, READ_WRITE, Access, DatabaseUrl, parse_url
 
 if TYPE_CHECKING:
@@ -102,6 +102,18 @@ class Database:
         if self._layout is None:
             self._layout = detect_layout(connection, where=self.description)
         return self._layout
+
+    def require_layout(self) -> None:
+        """Make sure that the layout that was named is there.
+
+        Raises
+        ------
+        LayoutError
+            If it is not; it says which one is.
+        """
+        if self._layout is not None:
+            with self.errors(), self.engine.connect() as connection:
+                require_layout(connection, self._layout, where=self.description)
 
     @property
     def layout(self) -> Layout:
@@ -254,7 +266,8 @@ class Database:
         if path is None:
             return
         if path.is_dir():
-            raise ConnectError(f"{path} is a folder, not a SQLite file", hint="name the .db file inside it")
+            what, hint = _folder(path)
+            raise ConnectError(f"{path} is {what}, not a SQLite file", hint=hint)
         if not path.exists():
             raise ConnectError(f"no such file: {path}", hint="check the path; storekit makes no file to read from")
         if not os.access(path, os.R_OK):
@@ -289,3 +302,13 @@ def _options_refused(where: str, error: Exception) -> ConnectError:
         f"{where} cannot be opened with the options of its URL: {error}",
         hint="check what stands after the question mark",
     )
+
+
+def _folder(path: Path) -> tuple[str, str]:
+    """Return what a folder is that was named for a database, and what to do. Names of files alone: none is read."""
+    names = {each.name for each in path.iterdir()} if os.access(path, os.R_OK | os.X_OK) else set()
+    if {"snapshot.json", "rows.parquet"} <= names:
+        return "a saved snapshot", "name the database itself; open_snapshot(directory) opens a snapshot"
+    if "_archive.json" in names or any(name.startswith("part-") and name.endswith(".parquet") for name in names):
+        return "an archive of deleted rows", "name the database itself; restore(archive, store) puts rows back"
+    return "a folder", "name the .db file inside it"

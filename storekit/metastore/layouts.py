@@ -50,6 +50,7 @@ __all__ = [
     "LayoutName",
     "detect_layout",
     "layout_named",
+    "require_layout",
 ]
 
 LayoutName = Literal["storekit", "airflow-3.3", "airflow-3.4"]
@@ -386,32 +387,9 @@ def detect_layout(connection: Connection, *, where: str) -> Layout:
     LayoutError
         If no layout, a half one, or more than one is there.
     """
-    inspector = inspect(connection)
-    tables = set(inspector.get_table_names()) | set(inspector.get_view_names())
-    columns: dict[str, set[str]] = {}
-
-    def columns_of(table: str) -> set[str]:
-        if table not in columns:
-            columns[table] = {column["name"] for column in inspector.get_columns(table)}
-        return columns[table]
-
-    def missing_from(layout: Layout) -> list[str]:
-        missing = []
-        if not layout.has_regions and "region_id" in columns_of(layout.task_store.name):
-            # Between the migrations of 3.4 there was a map_index beside region_id: neither layout's unique key.
-            missing.append(f"{layout.task_store.name} without region_id")
-        for table in layout.metadata.sorted_tables:
-            if table in (layout.task_instance, layout.dag_run):
-                continue  # reading needs neither, and a reader may not be allowed to see them
-            if table.name not in tables:
-                missing.append(table.name)
-            else:
-                lacking = sorted({c.name for c in table.columns} - columns_of(table.name))
-                missing += [f"{table.name}.{name}" for name in lacking]
-        return missing
-
-    candidates = [layout for layout in _LAYOUTS.values() if layout.task_store.name in tables]
-    whole = [layout for layout in candidates if not missing_from(layout)]
+    held = _Held(connection)
+    candidates = [layout for layout in _LAYOUTS.values() if layout.task_store.name in held.tables]
+    whole = [layout for layout in candidates if not held.missing_from(layout)]
     if len(whole) == 1:
         return whole[0]
     if len(whole) > 1:
@@ -427,9 +405,65 @@ def detect_layout(connection: Connection, *, where: str) -> Layout:
             hint="check the URL and what this user may see; before Airflow 3.3 there is no state store; "
             "MetastoreStateBackend(url).create_tables() makes an embedded one",
         )
-    nearest = min(candidates, key=lambda layout: len(missing_from(layout)))
+    nearest = min(candidates, key=lambda layout: len(held.missing_from(layout)))
     raise LayoutError(
-        f"{where} holds a state store that is like {nearest.name}, but lacks {', '.join(missing_from(nearest))}",
+        f"{where} holds a state store that is like {nearest.name}, but lacks {', '.join(held.missing_from(nearest))}",
         hint="storekit knows Airflow 3.3 and 3.4 and its own layout; was a migration left half done, or may this "
         "user not see them?",
     )
+
+
+def require_layout(connection: Connection, layout: Layout, *, where: str) -> None:
+    """Make sure that a database holds a layout.
+
+    Parameters
+    ----------
+    connection
+        Read from, not written to.
+    layout
+        The one that was named.
+    where
+        How to name the database in an error; without credentials.
+
+    Raises
+    ------
+    LayoutError
+        If it holds another one, or none.
+    """
+    held = _Held(connection)
+    if layout.task_store.name in held.tables and not held.missing_from(layout):
+        return
+    other = detect_layout(connection, where=where)
+    raise LayoutError(
+        f"{where} holds the layout {other.name}, not {layout.name}", hint=f"leave layout out, or layout='{other.name}'"
+    )
+
+
+class _Held:
+    """What tables and columns a database holds; each table is asked about once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._inspector = inspect(connection)
+        self.tables = set(self._inspector.get_table_names()) | set(self._inspector.get_view_names())
+        self._columns: dict[str, set[str]] = {}
+
+    def columns_of(self, table: str) -> set[str]:
+        if table not in self._columns:
+            self._columns[table] = {column["name"] for column in self._inspector.get_columns(table)}
+        return self._columns[table]
+
+    def missing_from(self, layout: Layout) -> list[str]:
+        """Return what a layout needs to be read, and is not there; its task store's table is."""
+        missing = []
+        if not layout.has_regions and "region_id" in self.columns_of(layout.task_store.name):
+            # Between the migrations of 3.4 there was a map_index beside region_id: neither layout's unique key.
+            missing.append(f"{layout.task_store.name} without region_id")
+        for table in layout.metadata.sorted_tables:
+            if table in (layout.task_instance, layout.dag_run):
+                continue  # reading needs neither, and a reader may not be allowed to see them
+            if table.name not in self.tables:
+                missing.append(table.name)
+            else:
+                lacking = sorted({c.name for c in table.columns} - self.columns_of(table.name))
+                missing += [f"{table.name}.{name}" for name in lacking]
+        return missing
