@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 from parts import Sandboxes
 
-settings.register_profile("default", max_examples=30, deadline=None)
+settings.register_profile("default", max_examples=15, deadline=None)
 settings.register_profile("ci", max_examples=120, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -312,7 +312,7 @@ def _same(found: pd.DataFrame, shown: pd.DataFrame) -> None:
 # A step asks everything again, so few examples are many comparisons.
 _PROFILE = settings.get_profile(settings.get_current_profile_name())
 App.TestCase.settings = settings(
-    _PROFILE, max_examples=_PROFILE.max_examples // (5 if ON_CI else 10), stateful_step_count=20
+    _PROFILE, max_examples=_PROFILE.max_examples // (5 if ON_CI else 7), stateful_step_count=20
 )
 TestApp = App.TestCase
 
