@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import storekit as sk
 from storekit.frames.contract import ASSETS, TASKS
 from storekit.retention import load_policies
 
@@ -174,3 +175,17 @@ def test_the_columns_page_is_the_contract() -> None:
     for column in (*TASKS.columns, *ASSETS.columns):
         null = "yes" if column.nullable else "no"
         assert f"| `{column.name}` | {column.type} | {null} | {column.about} |" in text
+
+
+def test_the_shipped_snapshot_is_what_its_script_makes(tmp_path: Path) -> None:
+    """The pages' outputs rest on it: small, of no machine, and made again the same."""
+    shipped = ROOT / "data" / "fixtures" / "snapshot"
+    script = ROOT / "data" / "fixtures" / "make_snapshot.py"
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, script, tmp_path / "made"], env=environ, check=True, capture_output=True)
+    kept, made = sk.open_snapshot(shipped), sk.open_snapshot(tmp_path / "made")
+    assert kept.equals(made)
+    assert kept.info.model_copy(update={"storekit_version": made.info.storekit_version}) == made.info
+    assert kept.info.database == "sqlite:///airflow.db"
+    assert kept.info.database_id is None
+    assert sum(file.stat().st_size for file in shipped.iterdir()) < 250_000
