@@ -60,9 +60,7 @@ class AppPage:
 
     def expect_column(self, table: str, at: int, texts: list[str]) -> None:
         """Wait until a column of a table reads so."""
-        expect(self.table(table).locator(f"tbody tr > :nth-child({at + 1}) .sk-cell")).to_have_text(
-            texts, use_inner_text=False
-        )
+        expect(self.table(table).locator(f'tbody [data-at="{at}"] .sk-cell')).to_have_text(texts, use_inner_text=False)
 
     def expect_total(self, table: str, text: str) -> None:
         """Wait until a table says how much it has."""

@@ -29,9 +29,9 @@ def test_axe_finds_nothing_serious_in_any_section_nor_in_a_widget_alone(lab: Lab
             app.press("Make the plan")
             expect(app.root.get_by_role("textbox", name="Type delete 32 rows to confirm")).to_be_visible()
             app.press("Dry run")
-        app.type_into("At", "tomorrow")  # with what is said of an error
+        app.type_into("Judge at (UTC)", "tomorrow")  # with what is said of an error
         expect(app.alert).to_be_visible()
         assert axe(page, ".jp-CodeCell:first-child .jp-Cell-outputArea") == []
-        app.type_into("At", NOW)
+        app.type_into("Judge at (UTC)", NOW)
         expect(app.alert).to_have_count(0)
     assert lab.errors(page) == []

@@ -92,11 +92,11 @@ def test_contents_are_searched_narrowed_sorted_and_paged_by_keyboard(lab: Lab) -
     app.agree(lambda given: _equal(given[-1].tolist(), [value]), snap=snap, store=_store(file))
 
     # What cannot be answered says so with its remedy; what was there stays.
-    app.type_into("At", "tomorrow")
+    app.type_into("Judge at (UTC)", "tomorrow")
     expect(app.alert).to_contain_text("tomorrow")
-    expect(app.alert.locator(".sk-hint")).to_contain_text("2026")
+    expect(app.alert.locator(".sk-hint")).to_contain_text("2026-11-22T10:00:00Z")
     _shows(app, snap, found, offset=last, sort="value_bytes", descending=True)
-    app.type_into("At", NOW)
+    app.type_into("Judge at (UTC)", NOW)
     expect(app.alert).to_have_count(0)
     assert lab.errors(page) == []
 
@@ -144,7 +144,7 @@ def test_a_slider_draws_the_lines_and_says_the_numbers_of_a_simulation(lab: Lab)
     mode = app.root.get_by_role("combobox", name="Rows that exist")
     mode.press("ArrowDown")
     _lab_shows(app, snap, policies, "as-if")
-    app.root.get_by_role("combobox", name="die under").press("ArrowDown")
+    app.root.get_by_role("combobox", name="and die under").press("ArrowDown")
     simulation = _lab_shows(app, snap, policies, "as-if", compared=("A: as written", policies[2].name))
     differ = simulation.difference("A: as written", policies[2].name)
     assert len(differ) > 50
@@ -174,16 +174,17 @@ def test_a_preview_is_that_of_python_in_force_and_under_a_policy(lab: Lab) -> No
     app.root.get_by_role("combobox", name="Group by").press("ArrowDown")
     by_task = preview.by("task_id").head(10)
     app.expect_column("By task", 1, [f"{each:,}" for each in by_task["deleted"]])
-    app.root.get_by_role("combobox", name="List").press("ArrowDown")
+    app.root.get_by_role("combobox", name="Rows listed").press("ArrowDown")
     _preview_shows(app, snap, snap.select(now=NOW, verdict="keep").rows(25), preview.kept)
 
-    under = app.root.get_by_role("combobox", name="Under")
+    under = app.root.get_by_role("combobox", name="Policy", exact=True)
     for _ in range(3):
         under.press("ArrowDown")
     policy = _days("C", 14)
     (line,) = snap.simulate(policy, "1d", "as-if", now=NOW, future=False).summary.to_dict("records")
     expect(big.first).to_have_text(_span(line["deleted_now"], line["deleted_now_high"]))
-    expect(big.last).to_have_text(f"{line['kept_now']:,}")
+    unsure = line["deleted_now_high"] - line["deleted_now"]
+    expect(big.last).to_have_text(_span(line["kept_now"] - unsure, line["kept_now"]))
     app.agree(lambda given: _equal(given[0]["deleted_now"].tolist(), [line["deleted_now"]]), snap=snap)
     app.expect_column("Rows", 0, app.run_python(snap=snap)[1]["key"].tolist())
     assert lab.errors(app.page) == []
@@ -273,8 +274,8 @@ def test_two_apps_in_a_notebook_share_nothing(lab: Lab) -> None:
     other.open("What if")
     other.root.get_by_role("slider", name="C: 14 days, days").press("ArrowRight")
     expect(other.root.get_by_role("slider", name="C: 15 days, days")).to_be_visible()
-    other.type_into("At", "2026-11-24T00:00:00Z")
-    expect(app.root.get_by_role("textbox", name="At", exact=True)).to_have_value(NOW)
+    other.type_into("Judge at (UTC)", "2026-11-24T00:00:00Z")
+    expect(app.root.get_by_role("textbox", name="Judge at (UTC)", exact=True)).to_have_value(NOW)
     app.open("What if")
     expect(app.root.get_by_role("slider", name="C: 14 days, days")).to_be_visible()
     other.open("Contents")
@@ -282,6 +283,74 @@ def test_two_apps_in_a_notebook_share_nothing(lab: Lab) -> None:
     app.open("Contents")
     _shows(app, snap, found)
     assert lab.errors(app.page) == []
+
+
+def test_dates_stay_dates_when_a_slider_moves(lab: Lab) -> None:
+    app, _ = open_app(lab, "dates")
+    app.open("What if")
+    ticks = app.page.locator(".xtick text")
+    expect(ticks.first).to_be_visible()
+    before = ticks.all_text_contents()
+    app.page.evaluate(_MARK)
+    lines = app.page.evaluate(_LINES)
+    slider = app.root.get_by_role("slider", name="B: 30 days, days")
+    for _ in range(3):
+        slider.press("ArrowLeft")
+    expect(app.root.get_by_role("slider", name="B: 27 days, days")).to_be_visible()
+    app.page.wait_for_function(f"before => JSON.stringify(({_LINES})()) !== JSON.stringify(before)", arg=lines)
+    assert ticks.all_text_contents() == before
+    for each in before:
+        assert re.match(r"^(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d+", each), each
+    assert lab.errors(app.page) == []
+
+
+def test_who_presses_at_the_end_of_a_plan_sees_what_came_of_it(lab: Lab) -> None:
+    slow = "import time\nclean = type(store).cleanup\n"
+    slow += "def slowly(self, *args, progress, **named):\n"
+    slow += "    for done in range(600):\n        progress(done, 600)\n        time.sleep(0.05)\n"
+    slow += "type(store).cleanup = slowly"
+    app, file = open_app(lab, "beside", slow)
+    page, before = app.page, _rows(file)
+    app.open("Plan & clean")
+    app.press("Make the plan")
+    phrase = app.root.locator(".sk-expected:visible").inner_text()
+    box = app.root.get_by_role("textbox", name=f"Type {phrase} to confirm")
+    box.fill(phrase)
+    page.set_viewport_size({"width": 1280, "height": 700})
+    box.press("Tab")
+    page.keyboard.press("Enter")
+    stop = app.root.get_by_role("button", name="Stop: Deleting").last
+    expect(stop).to_be_in_viewport()
+    expect(app.root.get_by_role("button", name="Make the plan")).to_be_disabled()
+    expect(box).to_be_disabled()
+    stop.press("Enter")
+    expect(app.alert).to_contain_text("stopped")
+    expect(app.alert).to_be_in_viewport()
+    expect(box).to_be_enabled()
+    assert _rows(file) == before
+    assert lab.errors(page) == []
+
+
+def test_a_saved_app_shows_its_tables_again_without_a_kernel_and_once_only_with_one(lab: Lab) -> None:
+    inside = "import ipywidgets\nout = ipywidgets.Output()\nwith out:\n"
+    inside += f"    display(sk.explore(store, now={NOW!r}))\nout"
+    two = f"display(sk.notebook.PlanReview(store, now={NOW!r}))\nsk.notebook.PreviewTable(store, now={NOW!r})"
+    app, _ = open_app(lab, "saved-app", inside, two)
+    page = app.page
+    for cell, shown in ((0, 1), (1, 1), (2, 2)):
+        output = lab.output(page, cell)
+        stand_ins = output.locator(".sk-stand-in")
+        expect(stand_ins).to_have_count(shown)
+        expect(output.get_by_role("group", name="The same in Python", exact=True)).to_have_count(shown)
+        for at in range(shown):
+            expect(stand_ins.nth(at)).to_be_hidden()
+    errors = lab.errors(page)
+    lab.save(page)
+    lab.close_pages()
+    page = lab.open("saved-app")
+    for cell, text in ((0, "orders_etl"), (2, "No plan yet"), (2, "spark/application_id")):
+        expect(lab.output(page, cell).locator(".sk-stand-in").filter(has_text=text)).to_be_visible()
+    assert errors == []
 
 
 def _store(file: Path) -> sk.Store:
@@ -297,7 +366,7 @@ def _shows(app: AppPage, snap: sk.Snapshot, found: Any, offset: int = 0, **order
     app.expect_total("Rows", f"{len(found)} rows, {human_bytes(found.value_bytes)}")
     rows = found.rows(25, offset, **order)
     app.expect_column("Rows", 0, rows["key"].tolist())
-    app.expect_column("Rows", 3, [human_bytes(int(each)) for each in rows["value_bytes"]])
+    app.expect_column("Rows", 4, [human_bytes(int(each)) for each in rows["value_bytes"]])
     app.agree(lambda given: pd.testing.assert_frame_equal(given[0], rows), most=1, snap=snap)
 
 

@@ -188,7 +188,8 @@ def test_a_saved_app_opened_untrusted_shows_its_table_and_picture(lab: Lab) -> N
     expect(lab.output(page, 0)).not_to_contain_text("1234")
 
 
-def test_a_saved_app_opened_trusted_without_its_kernel_shows_no_fallback(lab: Lab) -> None:
+def test_of_one_output_a_trusted_notebook_without_its_kernel_shows_no_fallback(lab: Lab) -> None:
+    # Why our views make two: test_app has that they then show theirs.
     page = _reopened(lab, trusted=True)
     expect(lab.output(page, 0)).to_contain_text(MODEL_NOT_FOUND)
     assert any(MODEL_NOT_FOUND in error for error in lab.errors(page))

@@ -52,7 +52,7 @@ def test_nothing_of_a_store_runs_in_the_app_or_in_a_widget_alone(lab: Lab) -> No
     # A facet whose value is markup.
     facet = app.root.get_by_role("group", name="Dag", exact=True)
     facet.get_by_role("button").filter(has_text=HOSTILE[0]).press("Enter")
-    expect(app.table("Rows").locator("tbody tr > :nth-child(2) .sk-cell").first).to_have_text(HOSTILE[0])
+    expect(app.table("Rows").locator("tbody [data-at='1'] .sk-cell").first).to_have_text(HOSTILE[0])
     app.press("Clear filters")
     app.table("Rows").get_by_label("Rows per page").select_option("100")
 

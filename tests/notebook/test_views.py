@@ -653,6 +653,19 @@ def test_hostile_texts_are_texts_in_every_view_and_without_a_kernel(store: sk.St
     assert HOSTILE[0] in found.text
 
 
+def test_what_stands_in_for_a_view_is_an_output_of_its_own(fixture: sk.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs: list[dict[str, Any]] = []
+    monkeypatch.setattr("storekit.notebook.views.base.display", lambda data, raw: outputs.append(data))
+    for widget in (sk.explore(fixture.snapshot()), sk.notebook.PreviewTable(fixture.snapshot())):
+        outputs.clear()
+        widget._ipython_display_()
+        live, still = outputs
+        assert set(live) >= {"application/vnd.jupyter.widget-view+json", "text/plain"}
+        assert "text/html" not in live  # else an untrusted notebook would show it twice
+        assert set(still) == {"text/html"}
+        assert "table" in harmless(still["text/html"]).tags
+
+
 def test_without_a_kernel_there_is_a_table_and_a_picture(fixture: sk.Store) -> None:
     app = sk.explore(fixture, now=AT)
     settled(lambda: app.state.contents.shown is not None)

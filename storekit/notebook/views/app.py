@@ -18,7 +18,7 @@ from storekit.notebook.parts import Notice, Tabs
 from storekit.notebook.state import Explorer, State, in_thread
 from storekit.notebook.state.explorer import SECTIONS
 from storekit.notebook.state.trouble import trouble_of
-from storekit.notebook.views.base import View, WorkView, as_typed, row, say, still
+from storekit.notebook.views.base import View, WorkView, as_typed, row, say, show, still
 from storekit.notebook.views.contents import ContentsBrowser
 from storekit.notebook.views.figure import get_ready
 from storekit.notebook.views.ground import Ground
@@ -157,6 +157,9 @@ class App(widgets.VBox):
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
         bundle["text/html"] = still(self.fallback, self.state.source)
         return bundle
+
+    def _ipython_display_(self) -> None:
+        show(self._repr_mimebundle_())
 
     def __repr__(self) -> str:
         # ipywidgets' own would spell every widget inside.

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 import ipywidgets as widgets
+from IPython.display import display
 from traitlets import TraitError
 
 from storekit.errors import QueryError
@@ -20,7 +21,7 @@ from storekit.notebook.state.trouble import Trouble, trouble_of
 from storekit.notebook.views.ground import Ground
 from storekit.store import Store
 
-__all__ = ["View", "WorkView", "as_typed", "heading", "rests_html", "row", "say", "soft", "state_of", "still"]
+__all__ = ["View", "WorkView", "as_typed", "heading", "rests_html", "row", "say", "show", "soft", "state_of", "still"]
 
 
 class View(widgets.VBox):
@@ -167,6 +168,9 @@ class View(widgets.VBox):
         bundle["text/html"] = still(self.fallback, self.state.source)
         return bundle
 
+    def _ipython_display_(self) -> None:
+        show(self._repr_mimebundle_())
+
     def __repr__(self) -> str:
         # ipywidgets' own would spell every widget inside.
         return f"{type(self).__name__}({self.state.source.title})"
@@ -208,6 +212,17 @@ def still(fallback: Callable[[], str], source: Source) -> str:
     if not found and not hint and source.work.running:
         hint = "The store was still being read when this was shown. Run the cell again for tables that stay."
     return found or framed(f"<p>{escape(said)}</p><p>{escape(hint)}</p>")
+
+
+def show(bundle: dict[str, Any]) -> None:
+    """Display a view, and right after it, as an output of its own, what stands in for it.
+
+    Of one output JupyterLab takes the widget wherever the notebook is trusted, as its author's is, and where the kernel
+    is gone it says no more than that there is none. Of two, the style sheet hides the second while the first is there.
+    """
+    stand_in = bundle.pop("text/html")
+    for each in (bundle, {"text/html": f'<div class="sk-stand-in">{stand_in}</div>'}):
+        display(each, raw=True)  # type: ignore[no-untyped-call]
 
 
 def say(notice: Notice, trouble: Trouble | None) -> None:
