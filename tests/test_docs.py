@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from commands import storekit
 
 import storekit as sk
 from storekit.frames.contract import ASSETS, TASKS
@@ -125,14 +126,7 @@ SAID = '"this moment"'
 def run(command: str, folder: Path) -> str:
     words = shlex.split(command)
     assert words[0] == "storekit", f"only storekit's own commands are run, not {words[0]!r}"
-    done = subprocess.run(
-        [sys.executable, "-m", "storekit", *words[1:]],
-        cwd=folder,
-        env={**os.environ, "AIRFLOW_HOME": str(folder), "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = storekit(*words[1:], folder=folder)
     assert done.returncode == 0, done.stderr
     printed = "".join(f"{line.rstrip()}\n" for line in (done.stdout + done.stderr).splitlines())
     if LIVE.match(command):
