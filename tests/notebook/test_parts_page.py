@@ -81,7 +81,7 @@ def test_a_table_is_a_table(page: PartsPage) -> None:
     expect(shown.get_by_role("row").nth(2)).to_contain_text("✕ delete")
     expect(shown.get_by_role("row").nth(3)).to_contain_text("⚠ danger")
     expect(shown.locator(".sk-mark").nth(2)).to_have_attribute(
-        "title", "Cleanup would delete this row, and something may still need it"
+        "title", "Something may still need this row, or something else than cleanup deletes it"
     )
     expect(shown.get_by_text("28 rows")).to_be_visible()
     expect(shown.get_by_text("of 7")).to_be_visible()

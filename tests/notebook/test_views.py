@@ -515,9 +515,11 @@ def test_a_danger_lists_its_rows_kept_ones_too(fixture: sk.Store) -> None:
     view._danger.value = "inactive-asset"
     assert view._table.total == "3 rows"
     assert view._verdict.value == ""
+    assert view._table.marks == ["danger"] * 3
     view._danger.value = ""
     assert view.state.verdict == "delete"
     assert view._verdict.value == "delete"
+    assert view._table.marks == []  # all of them are deleted, and none is in danger
 
 
 def test_what_raises_in_a_drawing_is_shown(fixture: sk.Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 const MARKS = {
   delete: ["✕ delete", "Cleanup would delete this row"],
-  danger: ["⚠ danger", "Cleanup would delete this row, and something may still need it"],
+  danger: ["⚠ danger", "Something may still need this row, or something else than cleanup deletes it"],
 };
 
 const STEPS = [

@@ -33,7 +33,7 @@ from storekit.notebook.views.cells import (
     task_of,
     text_of,
 )
-from storekit.notebook.views.dangers import danger_marks, danger_name, dangers_html, marks
+from storekit.notebook.views.dangers import danger_marks, danger_name, dangers_html, marks, of_deletion
 from storekit.retention.policy import Policy
 from storekit.retention.verdicts import Reason
 from storekit.store import Store
@@ -183,13 +183,20 @@ class PreviewTable(View):
         self._table.put(
             columns=heads(columns),
             rows=table_rows(columns, shown.rows),
-            marks=[] if under else danger_marks(shown.rows) if state.verdict == "delete" else marks(shown.rows),
+            marks=self._marks(shown),
             **at_page(shown.page),
             total=_with_end(human_rows(shown.page.total), shown),
             sort=state.sort,
             descending=state.descending,
         )
         self._code.text = f"{shown.call}\n{shown.rows_call}"
+
+    def _marks(self, shown: PreviewingShown) -> list[str]:
+        if shown.dangers is None:
+            return []  # under a policy: rows deleted, all of them
+        if self.state.verdict != "delete":
+            return marks(shown.rows)
+        return danger_marks(shown.rows) if len(of_deletion(shown.dangers)) else []
 
     def _draw_groups(self, shown: PreviewingShown) -> None:
         by = self.state.group
