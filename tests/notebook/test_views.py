@@ -29,6 +29,12 @@ FIXTURE = Path(__file__).resolve().parents[2] / "data" / "fixtures" / "airflow-3
 AT = "2026-11-28T00:00:00Z"
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done beside is waited for: on a busy machine half a second is not enough to read a store."""
+    monkeypatch.setattr("storekit.notebook.state.work._PATIENCE", 20)
+
+
 @pytest.fixture
 def fixture() -> Iterator[sk.Store]:
     # At an instant of its own: what lies ahead of it must not lie behind it one day.
@@ -365,6 +371,9 @@ def test_two_policies_are_to_be_chosen_and_what_is_empty_is_not_shown(fixture: s
     assert said(view._same) == ""
     assert len(drawn(view)) > 3
     assert view._rows.layout.display is None
+    view._b.value = 0
+    assert said(view._same) == "Choose two policies to compare."
+    assert drawn(view) == []
 
 
 def test_names_are_offered_and_controls_tell_whose_they_are(fixture: sk.Store) -> None:
@@ -418,7 +427,9 @@ def test_what_is_pressed_at_the_end_of_a_page_is_answered_there(store: sk.Store,
     assert view._by_delete.layout.display == "none"
 
 
-def test_nothing_of_a_plan_can_be_changed_while_work_is_under_way(store: sk.Store, tmp_path: Path) -> None:
+def test_nothing_of_a_plan_can_be_changed_while_work_is_under_way(
+    store: sk.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     view = sk.notebook.PlanReview(store)
     settled(lambda: view.state.shown is not None)
     view._make.click()
@@ -429,6 +440,7 @@ def test_nothing_of_a_plan_can_be_changed_while_work_is_under_way(store: sk.Stor
     ]
     assert [each.disabled for each in controls] == [False] * 8
     going = threading.Event()
+    monkeypatch.setattr("storekit.notebook.state.work._PATIENCE", 0)
 
     def wait(_told: Any) -> None:
         assert going.wait(20)
