@@ -41,8 +41,7 @@ def environment(folder: Path) -> dict[str, str]:
         "AIRFLOW_HOME": str(folder / "no-airflow-here"),
         "IPYTHONDIR": str(folder / "ipython"),
         "TMPDIR": str(folder),
-        # All but what the kernel says of the dates of plotly's figures, which have no zone.
-        "PYTHONWARNINGS": "default,ignore:Interpreting naive datetime:DeprecationWarning",
+        "PYTHONWARNINGS": "default",
         # The debugger would complain of Python's frozen modules.
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }

@@ -333,7 +333,7 @@ def test_the_figure_has_dates_after_a_move_and_says_what_it_leaves_out(fixture: 
     before = figure.data[5].x
     view._cards[1].days.value = 20
     for trace in figure.data[:9]:
-        assert trace.x.dtype.kind == "M"  # plotly guesses the axis by what it is sent
+        assert isinstance(trace.x[0], str)  # plotly guesses the axis by what it is sent: texts of dates are dates
     assert (figure.data[5].x == before).all()
     assert figure.layout.xaxis.type == "date"
     assert figure.layout.yaxis.title.text == "bytes, as each cleanup leaves them"  # ninety teeth are not drawn

@@ -72,9 +72,9 @@ class Figure:
                     continue
                 frame = _drawn(groups[names[at]])
                 toothless = toothless or len(frame) < len(groups[names[at]])
-                # Dates, not milliseconds: at each change of a line plotly guesses anew what its axis is. They go as
-                # texts, but only with another horizon: what is as it was is not sent.
-                x = frame["at"].dt.tz_localize(None).dt.as_unit("ms").to_numpy()
+                # Texts: of numbers plotly would guess anew, at each change of a line, that the axis has no dates; and
+                # instants without a zone would be taken for this machine's own. What is as it was is not sent.
+                x = frame["at"].dt.strftime("%Y-%m-%d %H:%M:%S.%f").to_numpy(str)
                 for trace, column in ((low, f"{measure}_low"), (high, f"{measure}_high"), (line, measure)):
                     trace.update(x=x, y=frame[column].to_numpy(np.float64), visible=True)
                 # plotly reads markup in a name; of quotes it makes nothing, nor does it know how they are spelled.
