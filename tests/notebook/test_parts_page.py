@@ -494,7 +494,7 @@ def test_what_is_typed_arms_and_only_a_click_fires(page: PartsPage) -> None:
     assert sent[-1] == {"typed": "delete 13", "armed": True}
     assert not any("fired" in message for message in sent)
     fire.dblclick()
-    assert page.sent("c") == [{"fired": {"typed": "delete 13", "count": 1}, "typed": "", "armed": False}]
+    assert page.sent("c") == [{"fired": {"typed": "delete 13", "about": "", "count": 1}, "typed": "", "armed": False}]
     assert calls == ["delete 13"]
     expect(fire).to_be_disabled()
     expect(box).to_have_value("")

@@ -160,11 +160,13 @@ def test_a_deletion_needs_its_phrase(store: sk.Store, tmp_path: Path) -> None:
     before = store.counts()
     planned = len(view.state.plan)
     view.state.archive = str(tmp_path / "gone")
-    confirm.fired = {"typed": "yes", "count": 1}
-    confirm.fired = {"typed": "", "count": 2}
-    confirm.fired = {"typed": confirm.expected, "count": 2}  # the same click once more
+    about = view.state.plan.info.sha256
+    confirm.fired = {"typed": "yes", "about": about, "count": 1}
+    confirm.fired = {"typed": "", "about": about, "count": 2}
+    confirm.fired = {"typed": confirm.expected, "about": about, "count": 2}  # the same click once more
+    confirm.fired = {"typed": confirm.expected, "about": "another plan", "count": 3}
     assert store.counts() == before
-    confirm.fired = {"typed": confirm.expected, "count": 3}
+    confirm.fired = {"typed": confirm.expected, "about": about, "count": 4}
     settled(lambda: view.state.report is not None and not app.state.source.work.running)
     assert view.state.report.deleted == planned == before["tasks"] - store.counts()["tasks"]
     assert "sk.restore" in view._report.value
@@ -414,7 +416,7 @@ def test_what_is_pressed_at_the_end_of_a_page_is_answered_there(store: sk.Store,
     settled(lambda: view.state.plan is not None and not source.work.running)
     (tmp_path / "there").mkdir()
     view.state.archive = str(tmp_path / "there")
-    view._confirm.fired = {"typed": view._confirm.expected, "count": 1}
+    view._confirm.fired = {"typed": view._confirm.expected, "about": view._confirm.about, "count": 1}
     settled(lambda: view._by_delete.notice.kind == "error")
     assert "there" in view._by_delete.notice.message
     assert view._by_delete.layout.display is None

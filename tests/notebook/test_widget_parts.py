@@ -203,7 +203,7 @@ def test_each_right_click_is_called_once_and_no_other(
     wanted: list[str] = []
     held, seen = 0, None
     for typed, count in shots:
-        part.fired = {"typed": typed, "count": count}
+        part.fired = {"typed": typed, "about": "", "count": count}
         if (typed, count) != seen and count > held and typed == expected and expected and not disabled:
             wanted.append(typed)
         held, seen = count, (typed, count)
@@ -213,11 +213,12 @@ def test_each_right_click_is_called_once_and_no_other(
 @pytest.mark.parametrize(
     "shot",
     [
-        {"typed": "a"},
-        {"count": 9},
-        {"typed": "a", "count": "9"},
-        {"typed": ["a"], "count": 9},
-        {"typed": "a", "count": True},
+        {"typed": "a", "about": ""},
+        {"about": "", "count": 9},
+        {"typed": "a", "count": 9},
+        {"typed": "a", "about": "", "count": "9"},
+        {"typed": ["a"], "about": "", "count": 9},
+        {"typed": "a", "about": "", "count": True},
     ],
 )
 def test_what_is_no_click_is_refused(shot: dict[str, Any]) -> None:
@@ -233,11 +234,22 @@ def test_on_fire_ends() -> None:
     part = Confirm(expected="a")
     calls: list[str] = []
     end = part.on_fire(calls.append)
-    part.fired = {"typed": "a", "count": 10}
+    part.fired = {"typed": "a", "about": "", "count": 10}
     part.fired = {}
     end()
-    part.fired = {"typed": "a", "count": 11}
+    part.fired = {"typed": "a", "about": "", "count": 11}
     assert calls == ["a"]
+
+
+def test_a_click_on_its_way_when_another_thing_came_confirms_nothing() -> None:
+    part = Confirm(expected="delete 3 rows", about="these")
+    calls: list[str] = []
+    part.on_fire(calls.append)
+    part.about = "others"
+    part.fired = {"typed": "delete 3 rows", "about": "these", "count": 1}
+    assert calls == []
+    part.fired = {"typed": "delete 3 rows", "about": "others", "count": 2}
+    assert calls == ["delete 3 rows"]
 
 
 def test_typing_or_arming_fires_nothing() -> None:

@@ -37,7 +37,7 @@ function render({ model, el }) {
     // Disarmed by the same message: a second click finds nothing to fire.
     box.value = "";
     box.focus();
-    send(model, { fired: { typed, count: (get("fired").count ?? 0) + 1 }, typed: "", armed: false });
+    send(model, { fired: { typed, about: get("about"), count: (get("fired").count ?? 0) + 1 }, typed: "", armed: false });
   }
 
   function draw() {

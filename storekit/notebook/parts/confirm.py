@@ -25,6 +25,9 @@ class Confirm(Part):
         What will happen, and why something must be typed.
     expected : str
         What must be typed, exactly. With an empty one nothing fires.
+    about : str
+        What is confirmed, by a name that nothing else has: a click that was on its way when another came confirms
+        nothing.
     typed : str
         What stands in the box. *Set by the user.*
     label : str
@@ -34,8 +37,8 @@ class Confirm(Part):
     disabled : bool
         Whether the box is closed.
     fired : dict
-        Empty, or ``typed`` (str) and ``count`` (int) of the last click; the count goes up by one with each. *Set by the
-        user.*
+        Empty, or ``typed``, ``about`` (str) and ``count`` (int) of the last click; the count goes up by one with each.
+        *Set by the user.*
 
     Raises
     ------
@@ -47,6 +50,7 @@ class Confirm(Part):
 
     prompt = Unicode().tag(sync=True)
     expected = Unicode().tag(sync=True)
+    about = Unicode().tag(sync=True)
     typed = Unicode().tag(sync=True)
     label = Unicode("Confirm").tag(sync=True)
     armed = Bool().tag(sync=True)
@@ -69,7 +73,9 @@ class Confirm(Part):
         def fired(change: Any) -> None:
             shot, before = change["new"], change["old"]
             # What comes back with a count that was there already was no click.
-            if shot and shot["count"] > before.get("count", 0) and self.accepts(shot["typed"]):
+            if not shot or shot["count"] <= before.get("count", 0):
+                return
+            if shot["about"] == self.about and self.accepts(shot["typed"]):
                 callback(shot["typed"])
 
         self.observe(fired, "fired")
@@ -78,7 +84,9 @@ class Confirm(Part):
     @validate("fired")
     def _fired(self, proposal: Any) -> dict[str, Any]:
         (shot,) = (
-            records("fired", [proposal["value"]], {"typed": str, "count": int}, {}) if proposal["value"] else ({},)
+            records("fired", [proposal["value"]], {"typed": str, "about": str, "count": int}, {})
+            if proposal["value"]
+            else ({},)
         )
         return shot
 

@@ -199,6 +199,7 @@ class PlanReview(View):
         self._confirm.put(
             prompt=_prompt(shown, archive=state.archive.strip() if state.archiving else None),
             expected=shown.phrase,
+            about="" if shown.plan is None else shown.plan.info.sha256,
             disabled=busy or not shown.phrase,
             label=_label(shown),
         )
