@@ -294,8 +294,9 @@ def test_dates_stay_dates_when_a_slider_moves(lab: Lab) -> None:
     app.page.evaluate(_MARK)
     lines = app.page.evaluate(_LINES)
     slider = app.root.get_by_role("slider", name="B: 30 days, days")
+    slider.focus()
     for _ in range(3):
-        slider.press("ArrowLeft")
+        app.page.keyboard.press("ArrowLeft")
     expect(app.root.get_by_role("slider", name="B: 27 days, days")).to_be_visible()
     app.page.wait_for_function(f"before => JSON.stringify(({_LINES})()) !== JSON.stringify(before)", arg=lines)
     assert ticks.all_text_contents() == before

@@ -103,8 +103,10 @@ class App(widgets.VBox):
     def _choose(self, change: Any) -> None:
         section = list(SECTIONS)[min(change["new"], len(SECTIONS) - 1)]
         if self.state.source.snapshot is not None:
-            # At once: its answer may take a while, in which the last section would stand under its title.
-            self._guarded(lambda: self._show(self.view(section)))
+            # At once: its answer may take a while, in which the last section would stand under its title. Under the
+            # lock: the next tab may be chosen meanwhile, in another thread.
+            with self.state.source.lock:
+                self._guarded(lambda: self._show(self.view(section)))
         self.state.section = section
 
     def _draw(self, _change: Any) -> None:
