@@ -593,6 +593,25 @@ def test_a_chosen_section_is_shown_before_its_answer_is_there(
     assert app.state.section == "lab"
 
 
+def test_no_section_is_shown_while_another_thread_draws(fixture: sk.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = sk.explore(fixture.snapshot())
+    shown: list[str] = []
+    show = type(app)._show
+
+    def shows(self: Any, view: Any) -> None:
+        shown.append(type(view).__name__)
+        show(self, view)
+
+    monkeypatch.setattr(type(app), "_show", shows)
+    with app.state.source.lock:
+        chooser = threading.Thread(target=lambda: app._tabs.set_trait("selected", 2))
+        chooser.start()
+        chooser.join(0.3)
+        assert shown == []
+    chooser.join(20)
+    assert set(shown) == {"PreviewTable"}
+
+
 def test_what_is_no_instant_is_mended_in_the_box(fixture: sk.Store) -> None:
     app = sk.explore(fixture.snapshot())
     app._now.value = "2026-11-22"
