@@ -125,14 +125,10 @@ class Planning(Paged):
 
     def make(self) -> None:
         """Make the plan of what would be deleted at the source's instant; it becomes `plan`."""
-        try:
-            self.source.check_now()
-        except QueryError as error:
-            self._fail(error)
-            return
         now, made_by = self.source.now_argument, self._making()
 
         def made(told: Progress) -> Plan:
+            self.source.check_now()
             if self.source.snapshot is None:
                 raise PlanError("the store was not read", hint="read it again first")
             plan: Plan = self.source.snapshot.plan(now, progress=told)
@@ -149,14 +145,12 @@ class Planning(Paged):
             A file that `Plan.save` wrote; ``~`` is the user's home. One that is missing, no plan, or changed since is
             said in `trouble`, not raised.
         """
-        try:
-            found = _path(path)
-        except QueryError as error:
-            self._fail(error)
-            return
-        # As it was found: a call does not know what ~ is.
-        opened_by = call("sk.open_plan", str(found))
-        self._in_work("Reading the plan", lambda _: open_plan(found), lambda plan: self._take(plan, opened_by))
+
+        def opened(plan: Plan) -> None:
+            # As it was found: a call does not know what ~ is.
+            self._take(plan, call("sk.open_plan", str(_path(path))))
+
+        self._in_work("Reading the plan", lambda _: open_plan(_path(path)), opened)
 
     def save(self, path: str | Path) -> None:
         """Save the plan; `told` says where.
@@ -311,9 +305,10 @@ class Planning(Paged):
     def _judge(self, plan: Plan | None) -> None:
         """Look what else would go with the plan's rows, while the snapshot that it was made of is shown."""
         snapshot = self.source.snapshot
-        if plan is self._judged[0] or plan is None or snapshot is None:
-            if plan is None:
-                self._judged = None, None, None
+        if plan is None:
+            self._judged = None, None, None
+            return
+        if plan is self._judged[0] or snapshot is None:
             return
         made_of = (plan.info.taken_at, plan.info.database_id) == (snapshot.info.taken_at, snapshot.info.database_id)
         now = plan.info.now
